@@ -10,6 +10,7 @@ Axis letters, here and in every signature:
 from __future__ import annotations
 
 import dataclasses
+import typing
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -174,6 +175,19 @@ class TrainState(NamedTuple):
 T = TypeVar("T")
 
 
+def number(default: float | None) -> Any:
+    """A field of an experiment that is traced: changing it never compiles again."""
+    return dataclasses.field(default=default, metadata={"leaf": True})
+
+
+def stage(default: Any) -> Any:
+    """A field of an experiment that is itself an `experiment_dataclass`, or a tuple of them."""
+    return dataclasses.field(default=default, metadata={"leaf": True})
+
+
+@typing.dataclass_transform(
+    frozen_default=True, kw_only_default=True, field_specifiers=(number, stage, dataclasses.field)
+)
 def experiment_dataclass(cls: type[T]) -> type[T]:
     """A frozen, keyword-only dataclass that is a pytree: numbers are leaves, everything else is structure.
 
@@ -191,13 +205,3 @@ def experiment_dataclass(cls: type[T]) -> type[T]:
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
     leaves = [f.name for f in fields if f.metadata.get("leaf")]
     return jax.tree_util.register_dataclass(cls, leaves, [f.name for f in fields if f.name not in leaves])
-
-
-def number(default: float | None) -> Any:
-    """A field of an experiment that is traced: changing it never compiles again."""
-    return dataclasses.field(default=default, metadata={"leaf": True})
-
-
-def stage(default: Any) -> Any:
-    """A field of an experiment that is itself an `experiment_dataclass`, or a tuple of them."""
-    return dataclasses.field(default=default, metadata={"leaf": True})

@@ -1,0 +1,127 @@
+"""From an experiment to its parts: model, task and optimizer, built inside the trace from traced numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxnets import models, optim, tasks
+from jaxnets.config import Custom, Experiment
+from jaxnets.data import Schema, augment, preprocess
+from jaxnets.errors import ConfigError
+from jaxnets.step import Sums, make_step
+from jaxnets.types import Array, Batch, Model, Optimizer, PyTree, Task, TrainState
+
+_FACTORIES: dict[type, Any] = {
+    models.MLP: models.mlp,
+    models.CNN: models.cnn,
+    models.ResNet9: models.resnet9,
+    models.ResNet18: models.resnet18,
+    models.ResNet34: models.resnet34,
+    models.ResNet50: models.resnet50,
+    models.ViT: models.vit,
+    models.GPT: models.gpt,
+}
+
+
+class Parts(NamedTuple):
+    """What `make_step` takes."""
+
+    model: Model
+    task: Task
+    optimizer: Optimizer
+
+
+def build(experiment: Experiment, schema: Schema) -> Parts:
+    """The parts of an experiment on data of this schema; its numbers may be tracers."""
+    return Parts(
+        build_model(experiment, schema),
+        _on_raw_data(build_task(experiment, schema), experiment, schema),
+        optim.optimizer(experiment.optim, total_steps=total_steps(experiment, schema)),
+    )
+
+
+def experiment_step(
+    train_state: TrainState, batch: Batch, experiment: Experiment, *, schema: Schema
+) -> tuple[TrainState, Sums]:
+    """One step of an experiment, pure in all three: `jax.vmap` over (train_state, experiment) trains many trials."""
+    return make_step(
+        *build(experiment, schema),
+        accumulate=experiment.optim.accumulate,
+        skip_nonfinite=experiment.loop.nonfinite == "skip",
+    )(train_state, batch)
+
+
+def build_model(experiment: Experiment, schema: Schema) -> Model:
+    """The model alone; it takes preprocessed inputs."""
+    config = experiment.model
+    if isinstance(config, Custom):
+        return config.model
+    fields = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    return _FACTORIES[type(config)](schema.num_outputs, **fields)
+
+
+def build_task(experiment: Experiment, schema: Schema) -> Task:
+    """The task alone; it takes preprocessed inputs and raw targets."""
+    match experiment.task:
+        case tasks.Classification(label_smoothing=smoothing, class_weights=weights):
+            return tasks.classification(len(schema.classes), label_smoothing=smoothing, class_weights=weights)
+        case tasks.Regression(loss=loss):
+            return tasks.regression(schema.target_mean, schema.target_std, loss=loss)
+        case tasks.LanguageModelling() as config:
+            fields = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+            return tasks.language_modelling(schema.vocabulary_size, **fields)
+    raise ConfigError(f"task {type(experiment.task).__name__} cannot be built")
+
+
+def _on_raw_data(task: Task, experiment: Experiment, schema: Schema) -> Task:
+    """The task on batches as the source holds them: preprocessing first, augmentation while training."""
+
+    def prepare(batch: Batch, /, *, train: bool, key: Array | None) -> tuple[PyTree, PyTree, PyTree]:
+        batch = {**batch, "inputs": preprocess(schema, batch["inputs"])}
+        if train and experiment.data.augment and key is not None:
+            augment_key, key = jax.random.split(key)
+            batch = augment(experiment.data.augment, augment_key, batch, num_classes=len(schema.classes))
+        return task.prepare(batch, train=train, key=key)
+
+    return task._replace(prepare=prepare)
+
+
+def total_steps(experiment: Experiment, schema: Schema) -> int:
+    """Optimizer steps of the whole run: as given, or epochs × train examples / batch size, rounded up."""
+    loop = experiment.loop
+    if loop.steps is not None:
+        return loop.steps
+    examples = dict(schema.counts)["train"]
+    return max(1, math.ceil((loop.epochs or 0) * examples / experiment.data.batch_size))
+
+
+def check_schema(experiment: Experiment, schema: Schema) -> None:
+    """Raises ConfigError if model, task or augmentation do not fit the data."""
+    kind = {"class": "classification", "real": "regression", "token": "languagemodelling"}[schema.target_kind]
+    given = type(experiment.task).__name__.lower()
+    if given != kind:
+        raise ConfigError(f"task {given} does not fit {schema.source}, whose targets are {schema.target_kind}; use {kind}")
+    name = type(experiment.model).__name__.lower()
+    images = (models.CNN, models.ResNet9, models.ResNet18, models.ResNet34, models.ResNet50, models.ViT)
+    if isinstance(experiment.model, images) and schema.input_kind != "image":
+        raise ConfigError(f"model {name} takes images, but {schema.source} holds {schema.input_kind}s; use mlp or gpt")
+    if isinstance(experiment.model, models.MLP) and schema.input_kind == "token":
+        raise ConfigError(f"model mlp takes rows or images, but {schema.source} holds tokens; use gpt")
+    if isinstance(experiment.model, models.ViT) and any(n % experiment.model.patch for n in schema.input_shape[:2]):
+        raise ConfigError(
+            f"model.patch {experiment.model.patch} does not divide images of {schema.input_shape[:2]}; use a divisor"
+        )
+    if isinstance(experiment.model, models.GPT) and (experiment.data.context or 0) > experiment.model.context:
+        raise ConfigError(
+            f"data.context {experiment.data.context} is more than model.context {experiment.model.context}; "
+            "make them equal"
+        )
+    if experiment.data.augment and schema.input_kind == "token":
+        raise ConfigError(f"data.augment holds image operations, but {schema.source} holds tokens; use an empty tuple")
+    weights = getattr(experiment.task, "class_weights", None)
+    if weights is not None and len(weights) != len(schema.classes):
+        raise ConfigError(f"task.class_weights has {len(weights)} values for {len(schema.classes)} classes; give one each")

@@ -1,0 +1,197 @@
+"""The command line: parsing only; nothing heavy is imported until a command runs.
+
+    jaxnets train CONFIG [--run-dir DIR] [--allow PATH …] [--a.b.c VALUE …]
+    jaxnets test RUN [--split test]
+    jaxnets predict RUN FILE [--out FILE]
+    jaxnets report RUN
+    jaxnets config CONFIG|RUN [RUN]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jaxnets import __version__
+from jaxnets.errors import ConfigError, JaxnetsError, UsageError
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"jaxnets: {message}\nsee {self.prog} --help\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="jaxnets", description="Train, test and use models on JAX.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"jaxnets {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+
+    train = _command(commands, "train", "train a config, or continue its run", "jaxnets train configs/digits_cnn.py")
+    train.add_argument("config", help="a Python file that ends in experiment = Experiment(...)")
+    train.add_argument("--run-dir", type=Path, help="the run's folder (default: runs/<name of the config>)")
+    train.add_argument(
+        "--allow", nargs="+", default=[], metavar="PATH", help="config paths that may differ from the run's when it continues"
+    )
+    train.add_argument("--quiet", action="store_true", help="print the result alone")
+    train.epilog = f"{train.epilog}\n\nAny value of the config can be set: --optim.lr 0.01 --optim lion --loop.steps 500"
+
+    test = _command(commands, "test", "test a finished run on a split", "jaxnets test runs/digits_cnn")
+    test.add_argument("run", type=Path)
+    test.add_argument("--split", default="test", help="train, valid or test (default: test)")
+
+    predict = _command(
+        commands,
+        "predict",
+        "predictions of a finished run for files or arrays",
+        "jaxnets predict runs/digits_cnn digit.png --out predictions.csv",
+    )
+    predict.add_argument("run", type=Path)
+    predict.add_argument("inputs", nargs="+", type=Path, help=".npy, .csv, .parquet, .jsonl or image files")
+    predict.add_argument("--out", type=Path, help=".jsonl or .csv (default: JSON lines on the terminal)")
+
+    report = _command(commands, "report", "write report.html of a run again", "jaxnets report runs/digits_cnn")
+    report.add_argument("run", type=Path)
+
+    show = _command(
+        commands,
+        "config",
+        "print a config with every value, or the difference of two runs",
+        "jaxnets config configs/digits_cnn.py --optim lion",
+    )
+    show.add_argument("config", help="a config file or a run folder")
+    show.add_argument("other", nargs="?", help="another one, to compare with")
+    return parser
+
+
+def _command(commands: Any, name: str, words: str, example: str) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=words,
+        description=words[0].upper() + words[1:] + ".",
+        epilog=f"example: {example}",
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; returns its exit code. What went wrong is one message on stderr, never a trace."""
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        given, rest = _parser().parse_known_args(words)
+        return _COMMANDS[given.command](given, _settings(rest, given.command))
+    except JaxnetsError as error:
+        print(f"jaxnets: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt:
+        print("jaxnets: interrupted", file=sys.stderr)
+        return 130
+
+
+def _settings(rest: list[str], command: str) -> list[tuple[str, str]]:
+    """`--a.b.c VALUE` and `--a.b.c=VALUE` as pairs; only train and config take them."""
+    pairs = []
+    words = iter(rest)
+    for word in words:
+        if not word.startswith("--") or word == "--":
+            raise UsageError(f"{word!r} is not understood; settings look like --optim.lr 0.01 (see jaxnets {command} --help)")
+        if command not in ("train", "config"):
+            raise UsageError(f"jaxnets {command} has no option {word}; see jaxnets {command} --help")
+        name, equals, value = word[2:].partition("=")
+        if not equals:
+            value = next(words, None)
+        if value is None or (not equals and value.startswith("--")):
+            raise UsageError(f"--{name} needs a value, as in --{name} VALUE; see jaxnets config CONFIG for what there is")
+        pairs.append((name, value))
+    return pairs
+
+
+def _experiment(path: str, settings: list[tuple[str, str]]) -> Any:
+    from jaxnets import config
+
+    experiment = config.assign(config.load(path), settings)
+    config.check(experiment)
+    return experiment
+
+
+def _train(given: argparse.Namespace, settings: list[tuple[str, str]]) -> int:
+    experiment = _experiment(given.config, settings)
+    run_dir = given.run_dir or Path("runs") / Path(given.config).stem
+    from jaxnets.progress import Progress
+    from jaxnets.run import run
+
+    result = run(experiment, run_dir, allow=given.allow, progress=Progress(quiet=given.quiet))
+    figures = result.figures
+    shown = "  ".join(f"{name} {value:.4f}" for name, value in figures["test"].items())
+    print(f"\ntest ({figures['test_examples']} examples): {shown}")
+    print(f"{figures['steps']} steps in {figures['seconds']:.1f} s; tested the weights of step {figures['tested_step']}")
+    print(f"run folder   {run_dir}\nreport       {run_dir / 'report.html'}\nnext         jaxnets test {run_dir}")
+    print(f"             jaxnets predict {run_dir} FILE\n             jaxnets config {given.config}")
+    return 0
+
+
+def _test(given: argparse.Namespace, settings: list[tuple[str, str]]) -> int:
+    from jaxnets import evaluate, report
+
+    figures = evaluate.test(given.run, given.split)
+    print(json.dumps({given.split: figures}, indent=2))
+    if given.split == "test":
+        report.write(given.run)
+    return 0
+
+
+def _predict(given: argparse.Namespace, settings: list[tuple[str, str]]) -> int:
+    from jaxnets import predictions
+
+    predictions.predict_files(given.run, given.inputs, out=given.out)
+    return 0
+
+
+def _report(given: argparse.Namespace, settings: list[tuple[str, str]]) -> int:
+    if not (given.run / "config.json").is_file():
+        raise UsageError(f"{given.run} is not a run folder: it has no config.json; give the folder that train named")
+    from jaxnets import report
+
+    print(report.write(given.run))
+    return 0
+
+
+def _config(given: argparse.Namespace, settings: list[tuple[str, str]]) -> int:
+    from jaxnets import config
+
+    first = _settings_of(given.config, settings)
+    if given.other is None:
+        print(json.dumps(first, indent=2))
+        return 0
+    for path, (old, new) in config.difference(first, _settings_of(given.other, [])).items():
+        print(f"{path}: {json.dumps(old)} -> {json.dumps(new)}")
+    return 0
+
+
+def _settings_of(path: str, settings: list[tuple[str, str]]) -> Any:
+    from jaxnets import config
+
+    stored = Path(path) / "config.json"
+    if not Path(path).is_dir():
+        return config.to_json(_experiment(path, settings))
+    if settings:
+        raise UsageError(f"a run's config cannot be changed: --{settings[0][0]}; give its config file instead")
+    if not stored.is_file():
+        raise UsageError(f"{path} is not a run folder: it has no config.json; give the folder that train named")
+    try:
+        return json.loads(stored.read_text())
+    except ValueError as error:
+        raise ConfigError(f"{stored} is damaged: {error}; restore it") from error
+
+
+_COMMANDS = {"train": _train, "test": _test, "predict": _predict, "report": _report, "config": _config}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""Bare or block: which dispatch form a run uses. Chosen once by measuring, stored in the run, kept on resume.
+
+A bare step costs the host some tenths of a millisecond a call; a block of steps in a loop on the device costs it once,
+but a compiler may treat a loop's body worse. Neither is always faster, so both are timed, unless a step is so long
+that a call cannot matter.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxnets.forward import write_atomically
+from jaxnets.parallel import Compiled
+from jaxnets.types import PyTree, TrainState
+
+_LONG_STEP = 0.010  # seconds: from here on a call's overhead is below 2 %
+_BLOCK_SECONDS = 0.05  # a block's aimed duration: signals are answered between blocks
+_MOST = 128
+
+
+class Dispatch(NamedTuple):
+    """`advance(train_state, batch numbers) -> (train_state, stacked sums)`, at most `length` numbers a call."""
+
+    advance: Callable[[TrainState, list[int]], tuple[TrainState, PyTree]]
+    length: int
+
+
+def choose(
+    path: Path,
+    *,
+    wanted: str,
+    compile_form: Callable[[int], Compiled],
+    feed: Callable[[list[int], int], PyTree],
+    train_state: TrainState,
+    copy: Callable[[PyTree], PyTree],
+    longest: int,
+) -> Dispatch:
+    """The stored form if `path` holds one; else the wanted form, or the faster of the two, which is then stored."""
+    if path.exists():
+        length = int(json.loads(path.read_text())["length"])
+        return _dispatch(compile_form(length), feed)
+    bare = compile_form(1)
+    bare_seconds = _seconds_a_step(bare, feed, copy(train_state))
+    length = max(1, min(_MOST, longest, int(_BLOCK_SECONDS / max(bare_seconds, 1e-6))))
+    chosen, block_seconds = bare, None
+    if wanted == "block" or (wanted == "auto" and bare_seconds < _LONG_STEP and length > 1):
+        block = compile_form(max(2, length))
+        block_seconds = _seconds_a_step(block, feed, copy(train_state))
+        if wanted == "block" or block_seconds < bare_seconds:
+            chosen = block
+    found = {"length": chosen.length, "bare_seconds": bare_seconds, "block_seconds": block_seconds}
+    write_atomically(path, (json.dumps(found) + "\n").encode())
+    return _dispatch(chosen, feed)
+
+
+def _dispatch(compiled: Compiled, feed: Callable[[list[int], int], PyTree]) -> Dispatch:
+    def advance(train_state: TrainState, numbers: list[int]) -> tuple[TrainState, PyTree]:
+        return compiled.call(train_state, feed(numbers, compiled.length), len(numbers))
+
+    return Dispatch(advance, compiled.length)
+
+
+def _seconds_a_step(
+    compiled: Compiled, feed: Callable[[list[int], int], PyTree], train_state: TrainState, *, repeats: int = 5
+) -> float:
+    """The median over a few calls, feeds included, on a copy of the state that is thrown away."""
+    numbers = list(range(compiled.length))
+    seconds = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        train_state, _ = compiled.call(train_state, feed(numbers, compiled.length), len(numbers))
+        jax.block_until_ready(train_state)
+        seconds.append((time.perf_counter() - began) / compiled.length)
+    return statistics.median(seconds)

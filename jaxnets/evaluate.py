@@ -1,0 +1,138 @@
+"""Testing what was trained, from its run folder alone: the same path for every model, a user's own included."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxnets import config, data, forward, metrics
+from jaxnets.build import build_task
+from jaxnets.config import Experiment
+from jaxnets.data import Dataset, Schema
+from jaxnets.errors import ConfigError, DataError, UsageError
+from jaxnets.step import results, score
+from jaxnets.types import Task
+
+WORST = 24  # examples of the highest loss that are kept for the report
+
+
+class Opened(NamedTuple):
+    """A run folder, read: nothing in it is executed but its own forward pass."""
+
+    settings: dict[str, Any]  # config.json
+    schema: Schema
+    task: Task
+    task_name: str
+
+
+def open_run(run_dir: Path) -> Opened:
+    """Reads `config.json` and `schema.json`; UsageError if the folder is not a run."""
+    for name in ("config.json", "schema.json"):
+        if not (run_dir / name).is_file():
+            raise UsageError(f"{run_dir} is not a run folder: it has no {name}; give the folder that train named")
+    settings = json.loads((run_dir / "config.json").read_text())
+    schema = data.Schema.from_json(json.loads((run_dir / "schema.json").read_text()))
+    experiment = experiment_of(settings)
+    return Opened(settings, schema, build_task(experiment, schema), task_name(experiment))
+
+
+def experiment_of(settings: dict[str, Any]) -> Experiment:
+    """The experiment of a run; a user's own model or optimizer stays out, since data and task do not need it."""
+    known = {name: stage for name, stage in settings.items() if not _is_custom(stage)}
+    return config.from_json(known)
+
+
+def task_name(experiment: Experiment) -> str:
+    return {"LanguageModelling": "language_modelling"}.get(
+        type(experiment.task).__name__, type(experiment.task).__name__.lower()
+    )
+
+
+def _is_custom(stage: Any) -> bool:
+    return isinstance(stage, dict) and stage.get("variant") == "custom"
+
+
+def load_data(opened: Opened) -> Dataset:
+    """The data of a run again; DataError if it is no longer what the run was trained on."""
+    dataset = data.load(experiment_of(opened.settings).data)
+    check_same_data(opened.schema, dataset.schema)
+    return dataset
+
+
+def check_same_data(old: Schema, new: Schema) -> None:
+    """DataError naming the first file that differs, if `new` is not the data that `old` describes."""
+    if old.fingerprint == new.fingerprint:
+        return
+    before, after = dict(old.files), dict(new.files)
+    changed = [name for name in before if after.get(name) != before[name]] + [n for n in after if n not in before]
+    raise DataError(
+        f"{old.source} has changed since the run began: {changed[0] if changed else old.source} differs; "
+        "restore it, or start a new run with --run-dir"
+    )
+
+
+def test(run_dir: Path, split: str = "test", *, dataset: Dataset | None = None, batch_size: int = 256) -> dict[str, Any]:
+    """Figures of a split, and `evaluation.npz` beside them: what each example was, what was predicted, what it cost."""
+    opened = open_run(run_dir)
+    dataset = dataset or load_data(opened)
+    if split not in dataset.splits:
+        raise ConfigError(f"split {split!r} is not there; use one of {', '.join(dataset.splits)}")
+    apply = forward.load(run_dir)
+    part = dataset.splits[split]
+    sums: Any = None
+    rows: dict[str, list[np.ndarray]] = {}
+    keep_predictions = opened.task_name != "language_modelling"
+
+    @jax.jit
+    def measured(outputs: Any, batch: Any) -> dict[str, Any]:
+        found = score(opened.task, outputs, batch)
+        return found if keep_predictions else {k: v for k, v in found.items() if k != "predictions"}
+
+    for ids, weight in data.evaluation_ids(part.length, min(batch_size, part.length)):
+        batch = {**data.gather(part.arrays, ids, window=part.window, stride=part.stride), "weight": weight}
+        inputs = batch["inputs"][:, :-1] if opened.schema.input_kind == "token" else batch["inputs"]
+        found = jax.device_get(measured(apply(inputs), batch))
+        sums = metrics.add(sums, found["metrics"])
+        real = np.asarray(weight) > 0
+        columns = {"id": np.asarray(ids), "loss": found["losses"], **found.get("predictions", {})}
+        if "targets" in batch:
+            columns["target"] = np.asarray(batch["targets"])
+        for name, column in columns.items():
+            rows.setdefault(name, []).append(np.asarray(column)[real])
+    table = {name: np.concatenate(parts) for name, parts in rows.items()}
+    worst = np.argsort(-table["loss"], kind="stable")[:WORST]
+    table["wrong_id"] = table["id"][worst]
+    inputs = data.gather(part.arrays, table["wrong_id"], window=part.window, stride=part.stride)["inputs"]
+    table["wrong_inputs"] = np.asarray(inputs)
+    if split == "test" or split == "valid":
+        _write_table(run_dir / "evaluation.npz", table)
+    return results(opened.task, sums) | {"examples": part.length}
+
+
+def _write_table(path: Path, table: dict[str, np.ndarray]) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **table)
+    forward.write_atomically(path, buffer.getvalue())
+
+
+def predict(run_dir: Path, inputs: np.ndarray, *, batch_size: int = 256) -> dict[str, np.ndarray]:
+    """Predictions for raw inputs (b …), as the user reads them: probabilities and class, or values in their unit."""
+    opened = open_run(run_dir)
+    shape = opened.schema.input_shape
+    if opened.schema.input_kind != "token" and inputs.shape[1:] != tuple(shape):
+        raise DataError(f"inputs of shape {inputs.shape} do not fit; this run takes (examples, {', '.join(map(str, shape))})")
+    if inputs.dtype.kind == "f" and not np.isfinite(inputs).all():
+        row = int(np.flatnonzero(~np.isfinite(inputs.reshape(len(inputs), -1)).all(axis=1))[0])
+        raise DataError(f"row {row} of the inputs holds NaN or infinity; remove or fill it")
+    apply = forward.load(run_dir)
+    call = jax.jit(opened.task.predict)
+    parts = []
+    for start in range(0, len(inputs), batch_size):
+        part = np.asarray(inputs[start : start + batch_size], opened.schema.input_dtype)
+        parts.append(jax.device_get(call(apply(part))))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

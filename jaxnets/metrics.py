@@ -1,0 +1,75 @@
+"""Running sums, and where figures go: a sink is three functions."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Record = dict[str, Any]
+
+
+class Sink(NamedTuple):
+    """Where records go.
+
+    write: takes one record `{"step": n, "train" | "valid": {name: value}, "time": {...}}`
+    flush: returns once all that was written is safe
+    close: releases what is held
+    """
+
+    write: Callable[[Record], None]
+    flush: Callable[[], None]
+    close: Callable[[], None]
+
+
+def add(total: Any, more: Any) -> Any:
+    """Two trees of sums added leaf by leaf, in float64; `None` is nothing yet.
+
+    >>> add(None, {"total": 1.5}), add({"total": 1.5}, {"total": 2.0})
+    ({'total': 1.5}, {'total': 3.5})
+    """
+    if isinstance(more, dict):
+        return {name: add(None if total is None else total[name], value) for name, value in more.items()}
+    value = np.asarray(more, np.float64)
+    value = value if total is None else value + np.asarray(total, np.float64)
+    return value.tolist()
+
+
+class JsonLines:
+    """`metrics.jsonl`: one record a line, floats in full precision, with an offset to return to.
+
+    On opening, everything after `offset` bytes is cut: lines that a killed run wrote after its last checkpoint.
+    """
+
+    def __init__(self, path: Path, *, offset: int = 0) -> None:
+        self._file = open(path, "ab")  # noqa: SIM115
+        self.cut(offset)
+
+    def cut(self, offset: int) -> None:
+        self._file.flush()
+        self._file.truncate(offset)
+        self._file.seek(0, os.SEEK_END)
+
+    def write(self, record: Record) -> None:
+        self._file.write(json.dumps(record, allow_nan=True).encode() + b"\n")
+        self._file.flush()
+
+    def offset(self) -> int:
+        return self._file.tell()
+
+    def flush(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read(path: Path) -> list[Record]:
+    """The records of a `metrics.jsonl`; a last line that is cut short is left out."""
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith(b"\n")]

@@ -1,0 +1,419 @@
+"""A run: an experiment and a folder become a trained, tested, reported result; started again, it continues."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnets import config, data, evaluate, forward, metrics, optim, parallel, report
+from jaxnets.build import Parts, build, build_model, build_task, check_schema, experiment_step, total_steps
+from jaxnets.checkpoint import Checkpoints
+from jaxnets.config import Experiment
+from jaxnets.data import Dataset, Schema
+from jaxnets.dispatch import Dispatch, choose
+from jaxnets.errors import ConfigError, Interrupted, NonFiniteError, UsageError
+from jaxnets.forward import write_atomically
+from jaxnets.loop import Actions, Cadence, Notes, better, fit
+from jaxnets.progress import Progress
+from jaxnets.signals import Signals
+from jaxnets.step import evaluation_params, init_state, make_eval_step, results
+from jaxnets.types import PyTree, TrainState
+
+
+class Result(NamedTuple):
+    """What a run ends with; `figures` is the content of `result.json`."""
+
+    run_dir: Path
+    figures: dict[str, Any]
+
+
+def run(
+    experiment: Experiment, run_dir: str | Path, *, allow: Iterable[str] = (), progress: Progress | None = None
+) -> Result:
+    """Trains to the end, tests, and writes the report; on a folder that holds a run, continues it.
+
+    Raises ConfigError before anything compiles, if the experiment is not allowed or differs from the folder's in more
+    than the paths of `allow`; DataError if the data is bad or has changed; Interrupted after a signal, once saved.
+    """
+    config.check(experiment)
+    run_dir = Path(run_dir)
+    progress = progress or Progress()
+    _check_folder(run_dir, experiment, tuple(allow))
+    with _locked(run_dir), Signals() as signals, progress:
+        if (run_dir / "result.json").exists() and not _differs(run_dir, experiment):
+            progress.say(f"{run_dir} is finished; here is its result (another --run-dir starts a new run)")
+            return Result(run_dir, json.loads((run_dir / "result.json").read_text()))
+        dataset = data.load(experiment.data)
+        schema = dataset.schema
+        data.check(dataset, batch_size=experiment.data.batch_size)
+        _check_fit(experiment, schema, run_dir)
+        return _Run(experiment, dataset, run_dir, progress, signals).run()
+
+
+def _check_fit(experiment: Experiment, schema: Schema, run_dir: Path) -> None:
+    check_schema(experiment, schema)
+    old = run_dir / "schema.json"
+    if old.exists():
+        evaluate.check_same_data(Schema.from_json(json.loads(old.read_text())), schema)
+    names = {"loss", *build_task(experiment, schema).metrics}
+    if experiment.loop.monitor not in names:
+        raise ConfigError(f"loop.monitor {experiment.loop.monitor!r} is not measured; use one of {', '.join(sorted(names))}")
+
+
+def _check_folder(run_dir: Path, experiment: Experiment, allow: tuple[str, ...]) -> None:
+    if run_dir.exists() and not run_dir.is_dir():
+        raise UsageError(f"--run-dir {run_dir} is a file; give a folder")
+    changed = _differs(run_dir, experiment)
+    refused = {path: pair for path, pair in changed.items() if not _allowed(path, allow)}
+    if refused:
+        lines = "\n".join(f"  {path}: {old!r} -> {new!r}" for path, (old, new) in refused.items())
+        raise ConfigError(
+            f"{run_dir} holds a run of another config:\n{lines}\n"
+            f"give another --run-dir, or continue with the change: --allow {' '.join(refused)}"
+        )
+    if not (run_dir / "config.json").exists() and run_dir.exists() and any(_foreign(run_dir)):
+        raise UsageError(f"--run-dir {run_dir} is not empty and holds no run; give another folder")
+
+
+def _foreign(run_dir: Path) -> Iterator[Path]:
+    return (path for path in run_dir.iterdir() if not path.name.startswith("."))
+
+
+def _allowed(path: str, allow: tuple[str, ...]) -> bool:
+    return any(path == name or path.startswith(name + ".") for name in allow)
+
+
+def _differs(run_dir: Path, experiment: Experiment) -> dict[str, tuple[Any, Any]]:
+    path = run_dir / "config.json"
+    if not path.exists():
+        return {}
+    try:
+        old = json.loads(path.read_text())
+    except ValueError as error:
+        raise ConfigError(f"{path} is damaged ({error}); restore it or give another --run-dir") from error
+    return config.difference(old, json.loads(config.dump(experiment)))
+
+
+@contextlib.contextmanager
+def _locked(run_dir: Path) -> Iterator[None]:
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with open(run_dir / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UsageError(f"{run_dir} is in use by another process; wait for it or give another --run-dir") from error
+        yield
+
+
+def environment() -> dict[str, Any]:
+    """What the figures of a run depend on beside its config and data."""
+    packages = ("jaxnets", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+    devices = jax.devices()
+    return {
+        "packages": {name: metadata.version(name) for name in packages},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "devices": [f"{device.platform} {device.device_kind}" for device in devices],
+        "threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "git_commit": _commit(),
+        "command": sys.argv,
+    }
+
+
+def _commit() -> str | None:
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, cwd=Path(__file__).parent, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None
+
+
+class _Run:
+    """One start of a run: everything is compiled, then the loop drives it through `Actions`."""
+
+    def __init__(
+        self, experiment: Experiment, dataset: Dataset, run_dir: Path, progress: Progress, signals: Signals
+    ) -> None:
+        self.experiment, self.dataset, self.schema = experiment, dataset, dataset.schema
+        self.run_dir, self.progress, self.signals = run_dir, progress, signals
+        self.layout = parallel.layout(experiment.plan)
+        parallel.check_batch(self.layout, experiment.data.batch_size)
+        self.total = total_steps(experiment, self.schema)
+        self.parts = build(experiment, self.schema)
+        self.numbers = jax.tree.map(jnp.asarray, experiment)
+        self.shapes = jax.eval_shape(self._init)
+        optim.check_groups(experiment.optim, self.shapes.params)
+        self.train = dataset.splits["train"]
+        self.better = better(experiment.loop.monitor)
+
+    def run(self) -> Result:
+        self._describe()
+        loop = self.experiment.loop
+        checkpoints = Checkpoints(
+            self.run_dir / "checkpoints",
+            keep_last=loop.keep_last,
+            keep_every=loop.keep_every,
+            keep_best=loop.keep_best,
+            mode="max" if self.better(1.0, 0.0) else "min",
+        )
+        with checkpoints:
+            self.checkpoints = checkpoints
+            train_state, notes, start = self._start()
+            dispatch = self._dispatch(train_state)
+            self._validate_program(train_state)
+            self.log = metrics.JsonLines(self.run_dir / "metrics.jsonl", offset=notes.log_offset)
+            with contextlib.closing(self.log):
+                train_state, notes, steps = self._fit(train_state, notes, start, dispatch)
+                self.log.flush()
+            checkpoints.wait()
+            return self._finish(train_state, notes, steps)
+
+    def _init(self) -> TrainState:
+        """The state before the first step, pure: seeds and numbers are those of the experiment."""
+        return init_state(*self.parts, key=jax.random.key(self.experiment.seed), batch=self._batch_shapes())
+
+    def _batch_shapes(self) -> PyTree:
+        train = self.dataset.splits["train"]
+        ids = np.zeros(self.experiment.data.batch_size, np.int32)
+        batch = data.gather(train.arrays, ids, window=train.window, stride=train.stride)
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), batch)
+
+    def _describe(self) -> None:
+        """The files that say what this run is; written before the first step, whole or not at all."""
+        write_atomically(self.run_dir / "schema.json", (json.dumps(self.schema.to_json(), indent=2) + "\n").encode())
+        now = environment()
+        old = self.run_dir / "env.json"
+        if old.exists():
+            before = json.loads(old.read_text())
+            changed = [k for k in ("packages", "devices", "threads", "platform") if before.get(k) != now[k]]
+            if changed:
+                self.progress.say(
+                    f"another environment than before ({', '.join(changed)}): continues within float tolerance, "
+                    "not bit for bit"
+                )
+        write_atomically(old, (json.dumps(now, indent=2) + "\n").encode())
+        write_atomically(self.run_dir / "config.json", config.dump(self.experiment).encode())
+        parameters = sum(leaf.size for leaf in jax.tree.leaves((self.shapes.params, self.shapes.frozen)))
+        self.parameters = parameters
+        counts = ", ".join(f"{count} {split}" for split, count in dict(self.schema.counts).items())
+        self.progress.say(
+            f"{self.schema.source}: {counts}; {config.variant_name(type(self.experiment.model))} with "
+            f"{parameters:,} parameters; {self.total} steps of {self.experiment.data.batch_size} examples on "
+            f"{self.layout.mesh.size} {jax.devices()[0].platform} device(s)"
+        )
+
+    def _start(self) -> tuple[TrainState, Notes, int]:
+        """The newest good checkpoint, or the state before the first step if none was ever written."""
+        like = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self.layout.replicated), self.shapes
+        )
+        restored = self.checkpoints.restore(like, say=self.progress.say)
+        if restored is None:
+            return jax.jit(self._init, out_shardings=self.layout.replicated)(), Notes(), 0
+        self.progress.say(f"continues {self.run_dir} at step {restored.step}")
+        return parallel.replicate(self.layout, restored.tree), Notes(**restored.notes), restored.step
+
+    def _dispatch(self, train_state: TrainState) -> Dispatch:
+        """The step compiled in the form that this run uses from its first step to its last."""
+        on_device = data.fits_on_device(self.experiment.data, self.train)
+        arrays = jax.device_put(dict(self.train.arrays), self.layout.replicated) if on_device else {}
+        constants = (self.numbers, arrays)
+        order = partial(
+            data.order, int(self.experiment.seed), batch_size=self.experiment.data.batch_size, length=self.train.length
+        )
+        gather = partial(data.gather, window=self.train.window, stride=self.train.stride)
+
+        def feed(numbers: list[int], length: int) -> PyTree:
+            ids = np.stack([order(number) for number in numbers] + [order(numbers[0])] * (length - len(numbers)))
+            rows = ids if on_device else jax.tree.map(np.asarray, _stacked(gather, self.train.arrays, ids))
+            return jax.device_put(rows, self.layout.batches)
+
+        def batch_of(constants: PyTree, rows: PyTree, index: Any) -> PyTree:
+            row = jax.tree.map(lambda leaf: leaf[index], rows)
+            return gather(constants[1], row) if on_device else row
+
+        def step(state: TrainState, batch: PyTree, constants: PyTree) -> Any:
+            return experiment_step(state, batch, constants[0], schema=self.schema)
+
+        compile_form = partial(
+            parallel.compile_step, step, batch_of, self.layout, constants=constants, train_state=train_state
+        )
+        self.order = order
+        return choose(
+            self.run_dir / "dispatch.json",
+            wanted=self.experiment.loop.dispatch,
+            compile_form=lambda length: compile_form(feed=feed([0], length), length=length),
+            feed=feed,
+            train_state=train_state,
+            copy=partial(parallel.replicate, self.layout),
+            longest=max(1, min(self.experiment.loop.log_every, self.total)),
+        )
+
+    def _validate_program(self, train_state: TrainState) -> None:
+        """Evaluation and export, compiled before the first step so that no later moment compiles anything."""
+        model = build_model(self.experiment, self.schema)
+        params = jax.eval_shape(lambda s: evaluation_params(self.parts.optimizer, s), train_state)
+        length = self.experiment.data.context or 0
+        forward.write_program(self.run_dir, model, self.schema, params, train_state.state, length=length)
+        valid = self.dataset.splits["valid"]
+        self.eval_batch = min(max(self.experiment.data.batch_size, 1), valid.length)
+        devices = self.layout.mesh.size
+        self.eval_batch = -(-self.eval_batch // devices) * devices
+
+        def measured(train_state: TrainState, numbers: Experiment, batch: PyTree) -> PyTree:
+            parts: Parts = build(numbers, self.schema)
+            params = evaluation_params(parts.optimizer, train_state)
+            return make_eval_step(parts.model, parts.task)(params, train_state.state, batch)["metrics"]
+
+        batch = next(self._valid_batches())
+        self.measured = (
+            jax.jit(measured, out_shardings=self.layout.replicated).lower(train_state, self.numbers, batch).compile()
+        )
+
+    def _valid_batches(self) -> Iterator[PyTree]:
+        valid = self.dataset.splits["valid"]
+        sharding = jax.sharding.NamedSharding(self.layout.mesh, jax.sharding.PartitionSpec("data"))
+        for ids, weight in data.evaluation_ids(valid.length, self.eval_batch):
+            batch = data.gather(valid.arrays, ids, window=valid.window, stride=valid.stride)
+            yield jax.device_put({**batch, "weight": weight}, sharding)
+
+    def _evaluate(self, train_state: TrainState, interrupted: Callable[[], bool]) -> dict[str, float]:
+        sums: Any = None
+        for batch in self._valid_batches():
+            if interrupted():
+                return {}
+            sums = metrics.add(sums, jax.device_get(self.measured(train_state, self.numbers, batch)))
+        return results(self.parts.task, sums)
+
+    def _fit(
+        self, train_state: TrainState, notes: Notes, start: int, dispatch: Dispatch
+    ) -> tuple[TrainState, Notes, int]:
+        loop = self.experiment.loop
+        rate = optim.learning_rate(self.experiment.optim, total_steps=self.total)
+
+        def summarise(sums: Any, step: int) -> dict[str, float]:
+            return results(self.parts.task, sums) | {"learning_rate": float(rate(step - 1))}
+
+        def log(record: metrics.Record) -> int:
+            self.log.write(record)
+            return self.log.offset()
+
+        cadence = Cadence(self.total, dispatch.length, self.experiment.data.batch_size, summarise, self.better)
+        actions = Actions(
+            advance=dispatch.advance,
+            evaluate=self._evaluate,
+            save=lambda step, state, kept, value: self.checkpoints.save(step, state, kept, metric=value),
+            restore=self._restore,
+            log=log,
+            cut=self.log.cut,
+            explain=self._explain,
+            say=self.progress.say,
+            show=self.progress.show,
+        )
+        self.progress.begin(self.total, start)
+        self.signals.hold()
+        try:
+            return fit(
+                train_state, notes, start=start, loop=loop, cadence=cadence, actions=actions, signals=self.signals
+            )
+        except Interrupted:
+            self.log.flush()
+            self.checkpoints.wait()
+            raise
+        except NonFiniteError:
+            self.checkpoints.wait()
+            raise
+        finally:
+            self.progress.end()
+
+    def _restore(self) -> tuple[TrainState, dict[str, Any], int]:
+        self.checkpoints.wait()
+        like = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self.layout.replicated), self.shapes
+        )
+        restored = self.checkpoints.restore(like, say=self.progress.say)
+        if restored is None:
+            raise NonFiniteError("there is no checkpoint to roll back to; save more often with --loop.save_every")
+        return parallel.replicate(self.layout, restored.tree), restored.notes, restored.step
+
+    def _explain(self, number: int, leaf: int) -> str:
+        ids = self.order(number).tolist()
+        paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(self.shapes.params)]
+        where = f"first bad gradient {paths[leaf]}" if leaf >= 0 else "the loss, with finite gradients"
+        more = f" and {len(ids) - 8} more" if len(ids) > 8 else ""
+        return f"{where}; batch {number}, example ids {', '.join(map(str, ids[:8]))}{more}"
+
+    def _finish(self, train_state: TrainState, notes: Notes, steps: int) -> Result:
+        """Weights, test, samples, result and report. Whoever is killed here finds the last checkpoint and comes back."""
+        self.signals.release()
+        tested_step = steps
+        best = self.checkpoints.best_step if self.experiment.loop.keep_best else None
+        if best is not None and best != steps:
+            restored = self.checkpoints.restore(self.shapes, step="best", say=self.progress.say)
+            if restored is not None:
+                train_state, tested_step = TrainState(*restored.tree), restored.step
+        began = time.perf_counter()
+        params = evaluation_params(self.parts.optimizer, train_state)
+        forward.write_weights(self.run_dir, params, train_state.state)
+        figures: dict[str, Any] = {
+            split: evaluate.test(self.run_dir, split, dataset=self.dataset) for split in ("valid", "test")
+        }
+        for split in ("valid", "test"):
+            figures[f"{split}_examples"] = figures[split].pop("examples")
+        figures |= {
+            "steps": steps,
+            "tested_step": tested_step,
+            "seconds": notes.seconds,
+            "evaluation_seconds": time.perf_counter() - began,
+            "parameters": self.parameters,
+            "task": evaluate.task_name(self.experiment),
+            "skipped_steps": notes.skipped,
+            "passed_over_batches": notes.passed_over,
+            "stopped_early": notes.stopped_early,
+        }
+        self._samples(params, train_state.state)
+        write_atomically(self.run_dir / "result.json", (json.dumps(figures, indent=2) + "\n").encode())
+        report.write(self.run_dir)
+        return Result(self.run_dir, figures)
+
+    def _samples(self, params: PyTree, state: PyTree) -> None:
+        """`samples.txt`: what a language model of bytes writes when it continues the validation text."""
+        if self.schema.input_kind != "token" or self.schema.vocabulary_size != 256:
+            return
+        from jaxnets.generate import generate
+
+        model = build_model(self.experiment, self.schema)
+        if model.cache is None:
+            return
+        context = self.experiment.data.context or 64
+        tokens = np.asarray(self.dataset.splits["valid"].arrays["tokens"][: context // 4], np.int32)[None]
+        written = generate(
+            model, params, state, jnp.asarray(np.repeat(tokens, 4, axis=0)), key=jax.random.key(0),
+            max_tokens=context - tokens.shape[1], temperature=0.8, context=context,
+        )  # fmt: skip
+        texts = [bytes(np.asarray(row, np.uint8)).decode("utf-8", "replace") for row in written]
+        write_atomically(self.run_dir / "samples.txt", "\n\n--------\n\n".join(texts).encode())
+
+
+def _stacked(gather: Any, arrays: Any, ids: np.ndarray) -> PyTree:
+    flat = gather(arrays, ids.reshape(-1))
+    return jax.tree.map(lambda leaf: leaf.reshape(*ids.shape, *leaf.shape[1:]), flat)
+
+
