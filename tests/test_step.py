@@ -1,0 +1,170 @@
+"""The step against plain jax and optax: what is summed, what is frozen, what is skipped."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxnets.step import evaluation_params, init_state, make_eval_step, make_step, merge_params, split_params
+from jaxnets.types import Metric, Model, Optimizer, Task
+
+
+def linear(outputs=1):
+    def init(key, inputs):
+        return {"w": jax.random.normal(key, (inputs.shape[-1], outputs)), "b": jnp.zeros((1, outputs))}, {}
+
+    def apply(params, state, inputs, *, train=False, key=None, axis=None):
+        return inputs @ params["w"] + params["b"], state
+
+    return Model(init, apply)
+
+
+def squares():
+    def update(outputs, targets, weight):
+        return {"total": jnp.sum(jnp.abs(outputs - targets)[:, 0] * weight), "weight": weight.sum()}
+
+    return Task(
+        prepare=lambda batch, *, train, key: (batch["inputs"], batch["targets"], batch["weight"]),
+        loss=lambda outputs, targets, weight: (jnp.square(outputs - targets)[:, 0], weight),
+        metrics={"mae": Metric(update, lambda sums: float(sums["total"] / sums["weight"]))},
+        predict=lambda outputs: {"value": outputs},
+    )
+
+
+def from_optax(transformation, **more):
+    def update(gradients, opt_state, params):
+        return transformation.update(gradients, opt_state, params)
+
+    return Optimizer(transformation.init, update, lambda params, opt_state, average: params, **more)
+
+
+@pytest.fixture
+def batch():
+    draw = np.random.default_rng(0)
+    return {
+        "inputs": jnp.asarray(draw.normal(size=(8, 3)), jnp.float32),
+        "targets": jnp.asarray(draw.normal(size=(8, 1)), jnp.float32),
+        "weight": jnp.asarray([1, 1, 1, 0.5, 1, 2, 1, 0], jnp.float32),
+    }
+
+
+def trained(batch, steps=3, optimizer=None, **how):
+    parts = linear(), squares(), optimizer or from_optax(optax.sgd(0.1))
+    state = init_state(*parts, key=jax.random.key(0), batch=batch)
+    step = jax.jit(make_step(*parts, **how))
+    for _ in range(steps):
+        state, sums = step(state, batch)
+    return state, sums
+
+
+def test_a_step_is_the_gradient_of_the_weighted_mean(batch):
+    model = linear()
+    state = init_state(model, squares(), from_optax(optax.sgd(0.1)), key=jax.random.key(0), batch=batch)
+
+    def loss(params):
+        losses = jnp.square(model.apply(params, {}, batch["inputs"])[0] - batch["targets"])[:, 0]
+        return (losses * batch["weight"]).sum() / batch["weight"].sum()
+
+    expected = jax.tree.map(lambda p, g: p - 0.1 * g, state.params, jax.grad(loss)(state.params))
+    found, sums = jax.jit(make_step(model, squares(), from_optax(optax.sgd(0.1))))(state, batch)
+    for name in expected:
+        np.testing.assert_allclose(found.params[name], expected[name], rtol=1e-5, atol=1e-6)
+    measured = sums["metrics"]["loss"]
+    np.testing.assert_allclose(measured["total"] / measured["weight"], loss(state.params), rtol=1e-6)
+    assert found.step == 1
+
+
+@pytest.mark.parametrize("accumulate", [2, 4, 8])
+def test_accumulation_is_the_whole_batch(batch, accumulate):
+    whole, sums = trained(batch)
+    parts, part_sums = trained(batch, accumulate=accumulate)
+    for name in whole.params:
+        np.testing.assert_allclose(parts.params[name], whole.params[name], rtol=1e-5, atol=1e-6)
+    for a, b in zip(jax.tree.leaves(sums), jax.tree.leaves(part_sums), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
+def test_pmap_axis_reaches_the_sums(batch):
+    # One virtual device is enough to see that the axis is used; the result must be that of the plain step.
+    parts = linear(), squares(), from_optax(optax.sgd(0.1))
+    state = init_state(*parts, key=jax.random.key(0), batch=batch)
+    step = jax.vmap(make_step(*parts, axis="data"), in_axes=(None, 0), axis_name="data")
+    halves = jax.tree.map(lambda leaf: leaf.reshape(2, 4, *leaf.shape[1:]), batch)
+    found, _ = step(state, halves)
+    whole, _ = make_step(*parts)(state, batch)
+    np.testing.assert_allclose(found.params["w"][0], whole.params["w"], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found.params["w"][1], whole.params["w"], rtol=1e-5, atol=1e-6)
+
+
+def test_a_skipped_step_changes_nothing_but_the_step(batch):
+    parts = linear(), squares(), from_optax(optax.adam(0.1))
+    step = jax.jit(make_step(*parts, skip_nonfinite=True))
+    before, _ = step(init_state(*parts, key=jax.random.key(0), batch=batch), batch)
+    bad = {**batch, "targets": batch["targets"].at[2, 0].set(jnp.nan)}
+    after, sums = step(before, bad)
+    assert after.step == before.step + 1
+    for a, b in zip(jax.tree.leaves(before._replace(step=0)), jax.tree.leaves(after._replace(step=0)), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not sums["health"]["finite"]
+    assert sums["metrics"]["loss"]["weight"] == 0
+    again, sums = step(after, batch)
+    assert sums["health"]["finite"] and not np.array_equal(again.params["w"], after.params["w"])
+
+
+def test_health_names_the_first_bad_leaf(batch):
+    bad = {**batch, "inputs": batch["inputs"].at[0, 0].set(jnp.inf)}
+    _, sums = trained(bad, steps=1)
+    assert not sums["health"]["finite"] and sums["health"]["leaf"] == 0
+
+
+def test_frozen_leaves_do_not_move_and_are_not_clipped(batch):
+    frozen = from_optax(
+        optax.chain(optax.clip_by_global_norm(0.5), optax.sgd(0.1)),
+        trainable=lambda params: {"w": True, "b": False},
+    )
+    parts = linear(), squares(), frozen
+    first = init_state(*parts, key=jax.random.key(0), batch=batch)
+    state, _ = jax.jit(make_step(*parts))(first, batch)
+    assert first.params["b"] is None and first.frozen["w"] is None
+    np.testing.assert_array_equal(state.frozen["b"], first.frozen["b"])
+    moved = np.linalg.norm(state.params["w"] - first.params["w"])
+    np.testing.assert_allclose(moved, 0.05, rtol=1e-5)
+    whole = evaluation_params(frozen, state)
+    assert jax.tree.structure(whole) == jax.tree.structure({"b": 0, "w": 0})
+
+
+def test_split_and_merge_are_inverse():
+    params = {"a": {"x": 1, "y": 2}, "b": 3}
+    parts = split_params(params, {"a": {"x": True, "y": False}, "b": True})
+    assert merge_params(*parts) == params
+
+
+def test_padding_adds_nothing_to_evaluation(batch):
+    model = linear()
+    params, state = model.init(jax.random.key(0), batch["inputs"])
+    step = make_eval_step(model, squares())
+    padded = step(params, state, batch)
+    seven = step(params, state, jax.tree.map(lambda leaf: leaf[:7], batch))
+    for name, sums in seven["metrics"].items():
+        for key in sums:
+            np.testing.assert_allclose(padded["metrics"][name][key], sums[key], rtol=1e-6)
+    np.testing.assert_allclose(padded["losses"][:7], seven["losses"], rtol=1e-6)
+
+
+def test_resuming_replays_the_same_numbers(batch):
+    """The key of a step depends on the seed and the step alone."""
+
+    def noisy(batch, *, train, key):
+        noise = jax.random.normal(key, batch["targets"].shape) if train else 0.0
+        return batch["inputs"], batch["targets"] + noise, batch["weight"]
+
+    parts = linear(), squares()._replace(prepare=noisy), from_optax(optax.sgd(0.1))
+    step = jax.jit(make_step(*parts))
+    state = init_state(*parts, key=jax.random.key(3), batch=batch)
+    middle, _ = step(state, batch)
+    end, _ = step(middle, batch)
+    stored = jax.tree.map(lambda leaf: jnp.asarray(np.array(leaf)), middle)
+    again, _ = step(stored, batch)
+    for a, b in zip(jax.tree.leaves(end), jax.tree.leaves(again), strict=True):
+        np.testing.assert_array_equal(a, b)
