@@ -1,0 +1,118 @@
+"""Decoder-only transformer in the manner of GPT-2 (Radford et al., 2019).
+
+Departures: rotary positions (Su et al., 2021) by default, grouped-query attention (Ainslie et al., 2023) if `kv_heads`
+is given, a free head if not `tied`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jaxnets.models.attention import Block
+from jaxnets.models.layers import Dropout
+from jaxnets.models.linen import from_linen
+from jaxnets.models.stack import Stack
+from jaxnets.types import Model, experiment_dataclass, number
+
+_NORMAL = nn.initializers.normal(0.02)
+
+
+@experiment_dataclass
+class GPT:
+    """Config of `gpt`."""
+
+    context: int = 1024  # tokens
+    width: int = 768
+    depth: int = 12
+    heads: int = 12
+    kv_heads: int | None = None  # None = as many as heads
+    mlp_width: int | None = None  # None = 4 × width
+    positions: Literal["rotary", "learned"] = "rotary"
+    tied: bool = True  # the head is the embedding
+    dropout: float | None = number(None)  # share of values set to 0 while training
+    dtype: str = "float32"  # of the computation; params are float32
+
+
+def gpt(
+    vocabulary_size: int,
+    *,
+    context: int = 1024,
+    width: int = 768,
+    depth: int = 12,
+    heads: int = 12,
+    kv_heads: int | None = None,
+    mlp_width: int | None = None,
+    positions: Literal["rotary", "learned"] = "rotary",
+    tied: bool = True,
+    dropout: Any = None,
+    dtype: str = "float32",
+    unroll: bool = False,
+) -> Model:
+    """A decoder: tokens (b t) -> logits (b t vocabulary_size). `cache(batch, length)` decodes token by token.
+
+    Raises ValueError if heads do not divide width, or key-value heads do not divide heads.
+    """
+    kv = heads if kv_heads is None else kv_heads
+    if width % heads or heads % kv:
+        raise ValueError(f"width {width} must divide over heads {heads}, and heads over kv_heads {kv}; use multiples")
+    if positions == "rotary" and (width // heads) % 2:
+        raise ValueError(f"rotary positions need an even width a head, not {width // heads}; change width or heads")
+    make = partial(
+        _GPT, vocabulary_size, context, width, depth, heads, kv, mlp_width or 4 * width, positions, tied, dropout,
+        jnp.dtype(dtype),
+    )  # fmt: skip
+
+    def cache(batch: int, length: int, /) -> dict[str, Any]:
+        shape = (depth, batch, length, kv, width // heads)
+        attention = {
+            "keys": jnp.zeros(shape, jnp.dtype(dtype)),
+            "values": jnp.zeros(shape, jnp.dtype(dtype)),
+            "index": jnp.zeros((depth,), jnp.int32),
+        }
+        return {"cache": {"blocks": {"blocks": {"layer": {"attention": attention}}}, "index": jnp.zeros((), jnp.int32)}}
+
+    return from_linen(make(unroll=unroll), unrolled=make(unroll=True), cache=cache)
+
+
+class _GPT(nn.Module):
+    vocabulary_size: int
+    context: int
+    width: int
+    depth: int
+    heads: int
+    kv_heads: int
+    mlp_width: int
+    positions: str
+    tied: bool
+    dropout: Any
+    dtype: Any
+    unroll: bool = False
+
+    @nn.compact
+    def __call__(self, tokens: Int[Array, "b t"], *, train: bool) -> Float[Array, "b t v"]:
+        embed = nn.Embed(self.vocabulary_size, self.width, embedding_init=_NORMAL, dtype=self.dtype, name="embed")
+        x = embed(tokens)  # b t d
+        start: Any = 0
+        if self.has_variable("cache", "index"):
+            start = self.get_variable("cache", "index")
+            self.put_variable("cache", "index", start + tokens.shape[1])
+        if self.positions == "learned":
+            table = self.param("positions", _NORMAL, (self.context, self.width))
+            x = x + jnp.take(table, start + jnp.arange(tokens.shape[1]), axis=0)[None].astype(x.dtype)
+        x = Dropout(self.dropout, name="dropout")(x, train=train)
+        block = partial(
+            Block, self.heads, self.kv_heads, self.mlp_width, True, self.positions == "rotary", self.dropout,
+            kernel_init=_NORMAL, out_init=nn.initializers.normal(0.02 / (2 * self.depth) ** 0.5), dtype=self.dtype,
+        )  # fmt: skip
+        x = Stack(block, self.depth, unroll=self.unroll, name="blocks")(x, train)
+        x = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name="norm")(x)
+        if self.tied:
+            return embed.attend(x).astype(jnp.float32)
+        return nn.Dense(
+            self.vocabulary_size, use_bias=False, kernel_init=_NORMAL, dtype=self.dtype, name="head"
+        )(x).astype(jnp.float32)  # fmt: skip

@@ -1,0 +1,73 @@
+"""Repeated layers: stacked on axis 0 and scanned, or unrolled over slices of the same variables.
+
+An interceptor sees nothing inside a scan but leaked tracers, so `features` unrolls. An unrolled layer is applied on
+its own; `unrolled_path` tells an interceptor where in the whole model it stands.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+_AXES = {"params": 0, "batch_stats": 0, "cache": 0}
+unrolled_path: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar("unrolled_path", default=())
+
+
+class Stack(nn.Module):
+    """`depth` equal layers `make()(x, train)` applied one after the other; their variables are stacked on axis 0.
+
+    Scanned and unrolled give the same outputs from the same variables; while training with dropout they draw other
+    numbers.
+    """
+
+    make: Callable[..., nn.Module]
+    depth: int
+    unroll: bool = False
+
+    @nn.compact
+    def __call__(self, x: Any, train: bool) -> Any:
+        if self.depth == 0:
+            return x
+        if self.unroll and not self.is_initializing():
+            return self._unrolled(x, train)
+        scanned = nn.scan(
+            _Layer, variable_axes=_AXES, split_rngs={"params": True, "dropout": True}, length=self.depth, in_axes=nn.broadcast
+        )
+        return scanned(self.make, name="blocks")(x, train)[0]
+
+    def _unrolled(self, x: Any, train: bool) -> Any:
+        whole = {name: tree["blocks"] for name, tree in self.variables.items() if "blocks" in tree}
+        moves = [name for name in whole if name != "params" and self.is_mutable_collection(name)]
+        moved = []
+        for index in range(self.depth):
+            own = jax.tree.map(lambda leaf, index=index: leaf[index], whole)
+            rngs = {"dropout": self.make_rng("dropout")} if self.has_rng("dropout") else {}
+            with _inside((*unrolled_path.get(), *self.path, str(index))):
+                (x, _), changed = _Layer(self.make).apply(own, x, train, rngs=rngs, mutable=moves)
+            moved.append(changed)
+        for name in moves:
+            self.put_variable(name, "blocks", jax.tree.map(lambda *leaves: jnp.stack(leaves), *[m[name] for m in moved]))
+        return x
+
+
+class _Layer(nn.Module):
+    make: Callable[..., nn.Module]
+
+    @nn.compact
+    def __call__(self, x: Any, train: bool) -> tuple[Any, None]:
+        return self.make(name="layer")(x, train), None
+
+
+@contextlib.contextmanager
+def _inside(path: tuple[str, ...]) -> Iterator[None]:
+    token = unrolled_path.set(path)
+    try:
+        yield
+    finally:
+        unrolled_path.reset(token)

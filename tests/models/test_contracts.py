@@ -1,0 +1,155 @@
+"""One suite over all models: what `Model` promises, each keeps."""
+
+import inspect
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxnets import models
+from jaxnets.models import cnn, gpt, mlp, resnet9, resnet18, resnet34, resnet50, vit, vit_b16
+
+IMAGE = (4, 8, 8, 3)
+TINY = {
+    "mlp": (lambda **k: mlp(5, widths=(8,), **k), IMAGE),
+    "cnn": (lambda **k: cnn(5, channels=(4, 4), hidden=8, **k), IMAGE),
+    "resnet9": (lambda **k: resnet9(5, width=4, **k), IMAGE),
+    "resnet18": (lambda **k: resnet18(5, **k), IMAGE),
+    "vit": (lambda **k: vit(5, patch=4, width=8, depth=3, heads=2, mlp_width=16, **k), IMAGE),
+    "gpt": (lambda **k: gpt(11, context=8, width=8, depth=3, heads=2, **k), (4, 8)),
+}
+FACTORIES = {
+    models.MLP: mlp, models.CNN: cnn, models.ResNet9: resnet9, models.ResNet18: resnet18, models.ResNet34: resnet34,
+    models.ResNet50: resnet50, models.ViT: vit, models.GPT: gpt,
+}  # fmt: skip
+
+
+def case(name, **how):
+    make, shape = TINY[name]
+    draw = np.random.default_rng(0)
+    tokens = name == "gpt"
+    inputs = jnp.asarray(draw.integers(0, 11, shape) if tokens else draw.normal(size=shape), "int32" if tokens else "float32")
+    model = make(**how)
+    params, state = jax.jit(model.init)(jax.random.key(0), inputs)
+    return model, params, state, inputs
+
+
+@pytest.fixture(scope="module", params=TINY)
+def built(request):
+    return request.param, *case(request.param)
+
+
+def test_shapes_jit_and_state(built):
+    name, model, params, state, inputs = built
+    eager, same = model.apply(params, state, inputs)
+    jitted, _ = jax.jit(model.apply)(params, state, inputs)
+    assert eager.shape == ((4, 8, 11) if name == "gpt" else (4, 5)) and eager.dtype == jnp.float32
+    np.testing.assert_allclose(eager, jitted, rtol=2e-5, atol=2e-5)  # fusion reorders float32 sums
+    for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(same), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_gradients_are_finite_and_a_scan_of_steps_is_bare_steps(built):
+    _, model, params, state, inputs = built
+
+    def loss(params):
+        return jnp.square(model.apply(params, state, inputs, train=True, key=jax.random.key(1))[0]).mean()
+
+    def step(params, _):
+        return jax.tree.map(lambda p, g: p - 0.01 * g, params, jax.grad(loss)(params)), None
+
+    bare = jax.jit(step)
+    expected = bare(bare(params, None)[0], None)[0]
+    found, _ = jax.jit(lambda params: jax.lax.scan(step, params, None, length=2))(params)
+    for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
+        assert np.isfinite(a).all()
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_examples_do_not_see_each_other_in_evaluation(built):
+    _, model, params, state, inputs = built
+    order = jnp.asarray([2, 0, 3, 1])
+    apply = jax.jit(lambda inputs: model.apply(params, state, inputs)[0])
+    np.testing.assert_allclose(apply(inputs)[order], apply(inputs[order]), rtol=1e-5, atol=1e-5)
+
+
+def test_features_are_named_and_taps_are_added(built):
+    _, model, params, state, inputs = built
+    outputs, seen = model.features(params, state, inputs)
+    np.testing.assert_allclose(outputs, model.apply(params, state, inputs)[0], rtol=1e-4, atol=1e-4)
+    path = next(path for path in seen if re.search(r"blocks\.1$|stage0_first$|^conv0$|dense0$|layer1$", path))
+    same, _ = model.features(params, state, inputs, taps={path: jnp.zeros_like(seen[path])})
+    np.testing.assert_array_equal(same, outputs)
+    other, _ = model.features(params, state, inputs, taps={path: jax.random.normal(jax.random.key(5), seen[path].shape)})
+    assert not np.allclose(other, outputs)
+    with pytest.raises(ValueError, match="no such view"):
+        model.features(params, state, inputs, taps={"nowhere": jnp.zeros(())})
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_bfloat16_computes_low_and_keeps_params_high(name):
+    model, params, state, inputs = case(name, dtype="bfloat16")
+    outputs, _ = model.apply(params, state, inputs)
+    full = case(name)[0].apply(params, state, inputs)[0]
+    assert outputs.dtype == jnp.float32
+    assert {leaf.dtype for leaf in jax.tree.leaves((params, state))} == {jnp.dtype("float32")}
+    scale = float(jnp.abs(full).max())
+    assert 0 < float(jnp.abs(outputs - full).max()) < 0.1 * scale  # 8 bits of mantissa, a few layers
+
+
+@pytest.mark.parametrize("name", ["vit", "gpt", "resnet18"])
+def test_unrolled_is_scanned(name):
+    model, params, state, inputs = case(name)
+    unrolled = TINY[name][0](unroll=True)
+    for train in (False, True):
+        a, moved = model.apply(params, state, inputs, train=train)
+        b, also = unrolled.apply(params, state, inputs, train=train)
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+        for one, other in zip(jax.tree.leaves(moved), jax.tree.leaves(also), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "model, expected",
+    [(lambda: resnet50(1000), 25_557_032), (lambda: vit_b16(1000), 86_567_656), (lambda: resnet18(1000, stem="imagenet"), 11_689_512),
+     (lambda: resnet34(1000, stem="imagenet"), 21_797_672)],
+)  # fmt: skip
+def test_written_parameter_counts(model, expected):
+    params, _ = jax.eval_shape(model().init, jax.random.key(0), jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32))
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == expected
+
+
+@pytest.mark.parametrize("config", FACTORIES, ids=lambda config: config.__name__)
+def test_a_config_has_the_keywords_of_its_factory(config):
+    keywords = {n: p.default for n, p in inspect.signature(FACTORIES[config]).parameters.items() if p.kind is p.KEYWORD_ONLY}
+    keywords.pop("unroll", None)
+    default = config()
+    assert keywords == {name: getattr(default, name) for name in config.__dataclass_fields__}
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "vit", "gpt"])
+def test_dropout_takes_a_traced_rate_and_needs_a_key(name):
+    _, params, state, inputs = case(name)
+
+    @jax.jit
+    def outputs(rate):
+        return TINY[name][0](dropout=rate).apply(params, state, inputs, train=True, key=jax.random.key(0))[0]
+
+    assert not np.allclose(outputs(0.5), outputs(0.1))
+    plain = TINY[name][0]().apply(params, state, inputs, train=True)[0]
+    np.testing.assert_allclose(outputs(0.0), plain, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="pass key"):
+        TINY[name][0](dropout=0.5).apply(params, state, inputs, train=True)
+
+
+def test_batch_norm_sums_over_the_device_axis():
+    model, params, state, inputs = case("resnet9")
+    whole, moved = model.apply(params, state, inputs, train=True)
+    halves = inputs.reshape(2, 2, *inputs.shape[1:])
+    apply = jax.vmap(lambda x: model.apply(params, state, x, train=True, axis="data"), axis_name="data")
+    parts, moved_parts = apply(halves)
+    np.testing.assert_allclose(parts.reshape(4, -1), whole, rtol=1e-4, atol=1e-4)
+    for a, b in zip(jax.tree.leaves(moved), jax.tree.leaves(moved_parts), strict=True):
+        np.testing.assert_allclose(a, b[0], rtol=1e-4, atol=1e-5)
