@@ -202,6 +202,7 @@ def experiment_dataclass(cls: type[T]) -> type[T]:
     ([0.1], [])
     """
     cls = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+    cls.__init__.__no_type_check__ = True  # numbers may be tracers; `config.check` looks at values
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
     leaves = [f.name for f in fields if f.metadata.get("leaf")]
     return jax.tree_util.register_dataclass(cls, leaves, [f.name for f in fields if f.name not in leaves])

@@ -1,0 +1,1 @@
+"""Own TFDS builders over real data that ships with dependencies: nothing is downloaded."""

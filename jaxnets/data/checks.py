@@ -1,0 +1,55 @@
+"""What makes training pointless or wrong, told before anything compiles."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jaxnets.data.schema import Dataset, Schema, Split
+from jaxnets.errors import DataError
+
+
+def check(dataset: Dataset, *, batch_size: int) -> None:
+    """Raises DataError naming source, split and row: empty splits, NaN, labels out of range, too large a batch."""
+    schema = dataset.schema
+    for name, split in dataset.splits.items():
+        place = f"{schema.source}, split {name}"
+        if split.length == 0:
+            raise DataError(f"{place} is empty; change data.valid or data.test, or give more data")
+        _check_inputs(split, schema, place)
+        _check_targets(split, schema, place)
+    examples = dataset.splits["train"].length
+    if batch_size > examples:
+        raise DataError(f"data.batch_size {batch_size} is more than the {examples} examples of {schema.source}, split train")
+
+
+def _check_inputs(split: Split, schema: Schema, place: str) -> None:
+    if schema.input_kind == "token":
+        tokens = split.arrays["tokens"]
+        if tokens.size and int(tokens.max()) >= schema.vocabulary_size:
+            at = int(np.flatnonzero(tokens >= schema.vocabulary_size)[0])
+            raise DataError(f"{place}, token {at}: {int(tokens[at])} is outside 0..{schema.vocabulary_size - 1}")
+        return
+    inputs = split.arrays["inputs"]
+    if inputs.shape != (split.length, *schema.input_shape):
+        raise DataError(f"{place} holds {inputs.shape}; it must be (examples, {', '.join(map(str, schema.input_shape))})")
+    if inputs.dtype.kind == "f":
+        bad = ~np.isfinite(inputs).reshape(len(inputs), -1)
+        if bad.any():
+            row, column = (int(i) for i in np.argwhere(bad)[0])
+            name = schema.feature_names[column] if column < len(schema.feature_names) else column
+            raise DataError(f"{place}, row {row}, feature {name}: {inputs[row].flat[column]}; remove or fill such rows")
+
+
+def _check_targets(split: Split, schema: Schema, place: str) -> None:
+    if schema.target_kind == "class":
+        labels = split.arrays["targets"]
+        bad = np.flatnonzero((labels < 0) | (labels >= len(schema.classes)))
+        if bad.size:
+            row = int(bad[0])
+            raise DataError(f"{place}, row {row}: label {labels[row]} is outside 0..{len(schema.classes) - 1}")
+    if schema.target_kind == "real":
+        targets = split.arrays["targets"]
+        bad = np.flatnonzero(~np.isfinite(targets).reshape(len(targets), -1).all(axis=1))
+        if bad.size:
+            row = int(bad[0])
+            raise DataError(f"{place}, row {row}: target {targets[row]} is not finite; remove such rows")

@@ -1,0 +1,79 @@
+"""`parquet:NAME`: NAME_train.parquet and NAME_test.parquet with encoded images in `image` and numbers in `label`."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxnets.data.cache import fingerprint, hash_file, prepared
+from jaxnets.data.place import locate
+from jaxnets.data.tables import Table
+from jaxnets.errors import DataError
+
+
+def read(name: str) -> Table:
+    """Decoded once into the cache, keyed by content. Raises DataError naming file and row of a picture that is broken."""
+    files = {}
+    for split in ("train", "test"):
+        path = locate(f"{name}_{split}.parquet")
+        if path is not None:
+            files[split] = path
+    if "train" not in files:
+        raise DataError(f"parquet:{name}: there is no {name}_train.parquet here or in JAXNETS_DATA; give a path without _train")
+    hashes = [(path.name, hash_file(path)) for path in files.values()]
+    key = fingerprint(hashes)
+    folder = prepared(f"parquet/{Path(name).name}-{key[:16]}", lambda aside: _decode(files, aside))
+    parts = {split: (np.load(folder / f"{split}_x.npy"), np.load(folder / f"{split}_y.npy")) for split in files}
+    inputs = np.concatenate([x for x, _ in parts.values()])
+    targets = np.concatenate([y for _, y in parts.values()])
+    splits, start = {}, 0
+    for split, (x, _) in parts.items():
+        splits[split] = (start, start + len(x))
+        start += len(x)
+    classes = tuple(str(label) for label in range(int(targets.max()) + 1))
+    return Table(inputs, targets, classes, (), (), splits, tuple(hashes), key)
+
+
+def _decode(files: dict[str, Path], folder: Path) -> None:
+    for split, path in files.items():
+        images, labels = _columns(path)
+        np.save(folder / f"{split}_x.npy", images)
+        np.save(folder / f"{split}_y.npy", labels)
+
+
+def _columns(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        table = parquet.read_table(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(f"{path} is not a readable parquet file: {error}") from error
+    missing = {"image", "label"} - set(table.column_names)
+    if missing:
+        raise DataError(f"{path} has no column {', '.join(sorted(missing))}; it has {', '.join(table.column_names)}")
+    labels = table["label"].to_pylist()
+    for row, label in enumerate(labels):
+        if not isinstance(label, int) or label < 0:
+            raise DataError(f"{path}, row {row}: label {label!r} is not a class number of at least 0")
+    images = [_image(value, path, row) for row, value in enumerate(table["image"].to_pylist())]
+    shapes = {image.shape for image in images}
+    if len(shapes) > 1:
+        row = next(i for i, image in enumerate(images) if image.shape != images[0].shape)
+        raise DataError(f"{path}, row {row}: image of {images[row].shape}, but row 0 has {images[0].shape}; make them equal")
+    return np.stack(images), np.asarray(labels, np.int32)
+
+
+def _image(value: Any, path: Path, row: int) -> np.ndarray:
+    from PIL import Image, UnidentifiedImageError
+
+    encoded = value.get("bytes") if isinstance(value, dict) else value
+    try:
+        with Image.open(io.BytesIO(encoded)) as picture:
+            pixels = np.asarray(picture.convert("L" if picture.mode in ("1", "L", "I", "I;16") else "RGB"), np.uint8)
+    except (UnidentifiedImageError, OSError, TypeError) as error:
+        raise DataError(f"{path}, row {row}: not a readable image ({error})") from error
+    return pixels[..., None] if pixels.ndim == 2 else pixels

@@ -1,0 +1,110 @@
+"""What a source holds: names, shapes, classes, and what was fitted on its train split; saved with every run."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnets.errors import DataError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Schema:
+    """Reused as it is by evaluation, prediction and serving.
+
+    input_mean, input_std: of the train split alone; a channel (of images scaled to 0..1) or a feature each
+    target_mean, target_std: of the train split alone, in the user's unit
+    fingerprint: sha256 of the content; files: (name, sha256) of what it was read from
+    """
+
+    source: str
+    fingerprint: str
+    input_kind: Literal["image", "row", "token"]
+    input_shape: tuple[int, ...]
+    input_dtype: str
+    target_kind: Literal["class", "real", "token"]
+    feature_names: tuple[str, ...] = ()
+    input_mean: tuple[float, ...] = ()
+    input_std: tuple[float, ...] = ()
+    classes: tuple[str, ...] = ()
+    target_names: tuple[str, ...] = ()
+    target_mean: tuple[float, ...] = ()
+    target_std: tuple[float, ...] = ()
+    vocabulary_size: int = 0
+    counts: tuple[tuple[str, int], ...] = ()
+    files: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def num_outputs(self) -> int:
+        """What a model's head must have: classes, targets or tokens."""
+        return {"class": len(self.classes), "real": len(self.target_names), "token": self.vocabulary_size}[self.target_kind]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values; pairs become objects."""
+        values = dataclasses.asdict(self)
+        return values | {"counts": dict(self.counts), "files": dict(self.files)}
+
+    @classmethod
+    def from_json(cls, values: Any) -> Schema:
+        """The schema of `schema.json`. Raises DataError naming what is missing or unknown."""
+        names = {field.name for field in dataclasses.fields(cls)}
+        if not isinstance(values, Mapping) or set(values) != names:
+            found = set(values) if isinstance(values, Mapping) else set()
+            odd = ", ".join(sorted(names ^ found))
+            raise DataError(f"schema.json is not a schema: {odd} missing or unknown; restore the file")
+        values = dict(values)
+        for name in ("counts", "files"):
+            values[name] = tuple(values[name].items())
+        kinds = typing.get_type_hints(cls)
+        return cls(**{n: tuple(v) if typing.get_origin(kinds[n]) is tuple else v for n, v in values.items()})
+
+
+class Split(NamedTuple):
+    """One split in memory: `inputs` and `targets`, or `tokens` that are read in windows.
+
+    Example i of tokens covers `tokens[i·stride : i·stride + window + 1]`.
+    """
+
+    arrays: dict[str, np.ndarray]
+    length: int  # examples
+    window: int | None = None  # tokens
+    stride: int = 1  # tokens
+
+
+class Dataset(NamedTuple):
+    """A source, read: its schema and its disjoint splits train, valid and test."""
+
+    schema: Schema
+    splits: dict[str, Split]
+
+
+def preprocess(schema: Schema, inputs: Any) -> Any:
+    """Raw inputs as a model takes them: images scaled to 0..1, then standardised; rows standardised; tokens as they are."""
+    if schema.input_kind == "token":
+        return inputs
+    inputs = jnp.asarray(inputs)
+    x = inputs.astype(jnp.float32) / 255.0 if inputs.dtype == jnp.uint8 else inputs.astype(jnp.float32)
+    if not schema.input_mean:
+        return x
+    ones = (1,) * (x.ndim - 1)
+    mean = jnp.asarray(schema.input_mean, jnp.float32).reshape(*ones, -1)
+    std = jnp.asarray(schema.input_std, jnp.float32).reshape(*ones, -1)
+    return (x - mean) / std
+
+
+def moments(values: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation over all axes but the last, in float64; a constant has the deviation 1.
+
+    >>> moments(np.array([[1.0, 5.0], [3.0, 5.0]]))
+    ((2.0, 5.0), (1.0, 1.0))
+    """
+    flat = values.reshape(-1, values.shape[-1])
+    scale = 255.0 if values.dtype == np.uint8 else 1.0
+    mean = flat.mean(axis=0, dtype=np.float64) / scale
+    std = flat.std(axis=0, dtype=np.float64) / scale
+    return tuple(mean.tolist()), tuple(np.where(std > 1e-12, std, 1.0).tolist())

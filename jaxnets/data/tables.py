@@ -1,0 +1,25 @@
+"""What a source of examples gives before it is split: inputs, targets and their names, in memory."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Table(NamedTuple):
+    """Arrays with one row an example.
+
+    inputs:  (n h w c) uint8 images or (n features) float32
+    targets: (n,) int32 class numbers, or (n k) float32 where `classes` is empty
+    splits:  {name: (first row, last row + 1)} where the source has splits of its own
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    classes: tuple[str, ...]
+    feature_names: tuple[str, ...]
+    target_names: tuple[str, ...]
+    splits: dict[str, tuple[int, int]]
+    files: tuple[tuple[str, str], ...]
+    fingerprint: str

@@ -1,0 +1,9 @@
+"""What is learned: each factory gives a `Task`; beside each stands its config."""
+
+from jaxnets.tasks.classification import Classification as Classification
+from jaxnets.tasks.classification import classification as classification
+from jaxnets.tasks.language_modelling import LanguageModelling as LanguageModelling
+from jaxnets.tasks.language_modelling import language_modelling as language_modelling
+from jaxnets.tasks.mean import mean_metric as mean_metric
+from jaxnets.tasks.regression import Regression as Regression
+from jaxnets.tasks.regression import regression as regression

@@ -1,0 +1,81 @@
+"""Losses and metrics against scikit-learn, scipy and closed forms; sums add over uneven batches."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+from sklearn import metrics as reference
+
+from jaxnets.metrics import add
+from jaxnets.tasks import classification, language_modelling, regression
+
+draw = np.random.default_rng(0)
+
+
+def measured(task, outputs, targets, weight, *, parts=(3, 5, 2)):
+    """Every metric from sums over uneven parts."""
+    found = {}
+    for name, metric in task.metrics.items():
+        sums, start = None, 0
+        for size in parts:
+            rows = slice(start, start + size)
+            sums, start = add(sums, jax.device_get(metric.update(outputs[rows], targets[rows], weight[rows]))), start + size
+        found[name] = metric.result(sums)
+    return found
+
+
+def test_classification_is_scikit_learns():
+    logits, labels = draw.normal(size=(10, 4)).astype("f4"), draw.integers(0, 4, 10)
+    weight = draw.uniform(size=10).astype("f4")
+    found = measured(classification(4), jnp.asarray(logits), jnp.asarray(labels), jnp.asarray(weight))
+    assert found["accuracy"] == pytest.approx(reference.accuracy_score(labels, logits.argmax(1), sample_weight=weight), abs=1e-6)
+    probabilities = np.exp(log_softmax(logits.astype("f8"), axis=1))
+    expected = reference.log_loss(labels, probabilities, sample_weight=weight, labels=range(4))
+    assert found["nll"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_smoothing_weights_and_soft_labels():
+    logits, labels = jnp.asarray(draw.normal(size=(6, 3)), jnp.float32), jnp.asarray([0, 1, 2, 0, 1, 2])
+    task = classification(3, label_smoothing=0.3, class_weights=(1.0, 2.0, 0.0))
+    losses, weights = task.loss(logits, labels, jnp.ones(6))
+    target = 0.7 * np.eye(3)[np.asarray(labels)] + 0.1
+    np.testing.assert_allclose(losses, -(target * log_softmax(logits, axis=1)).sum(1), rtol=1e-5)
+    np.testing.assert_array_equal(weights, [1, 2, 0, 1, 2, 0])
+    soft, _ = task.loss(logits, jax.nn.one_hot(labels, 3), jnp.ones(6))
+    np.testing.assert_allclose(soft, losses, rtol=1e-6)
+    assert task.predict(logits)["class"].tolist() == np.asarray(logits).argmax(1).tolist()
+
+
+@pytest.mark.parametrize("columns", [1, 3])
+def test_regression_is_scikit_learns(columns):
+    mean, std = tuple(np.arange(columns) * 100.0), tuple(np.arange(columns) + 20.0)
+    task = regression(mean, std)
+    targets = draw.normal(size=(10, columns)) * std + mean
+    outputs = jnp.asarray(draw.normal(size=(10, columns)), jnp.float32)
+    weight = draw.uniform(0.5, 1, size=10).astype("f4")
+    batch = {"inputs": outputs, "targets": jnp.asarray(targets, jnp.float32), "weight": jnp.asarray(weight)}
+    _, standard, _ = task.prepare(batch, train=False, key=None)
+    value = np.asarray(task.predict(outputs)["value"])
+    found = measured(task, outputs, standard, batch["weight"])
+    raw = dict(sample_weight=weight, multioutput="raw_values")
+    assert found["rmse"] == pytest.approx(np.sqrt(reference.mean_squared_error(targets, value, **raw)).mean(), rel=1e-5)
+    assert found["mae"] == pytest.approx(reference.mean_absolute_error(targets, value, sample_weight=weight), rel=1e-5)
+    assert found["r2"] == pytest.approx(reference.r2_score(targets, value, sample_weight=weight), abs=1e-5)
+
+
+def test_language_modelling_shifts_masks_and_measures():
+    tokens = draw.integers(0, 7, (10, 6))
+    task = language_modelling(7)
+    mask = np.ones((10, 6))
+    mask[:, 4:] = 0
+    batch = {"inputs": jnp.asarray(tokens), "weight": jnp.asarray([1.0] * 9 + [0.0]), "mask": jnp.asarray(mask)}
+    inputs, targets, weight = task.prepare(batch, train=True, key=None)
+    np.testing.assert_array_equal(inputs, tokens[:, :-1])
+    np.testing.assert_array_equal(targets, tokens[:, 1:])
+    logits = jnp.asarray(draw.normal(size=(10, 5, 7)), jnp.float32)
+    found = measured(task, logits, targets, weight)
+    each = -np.take_along_axis(log_softmax(logits, axis=2), tokens[:, 1:, None], 2)[:9, :3, 0]
+    assert found["nll"] == pytest.approx(each.mean(), abs=1e-5)
+    assert found["bits_per_byte"] == pytest.approx(each.mean() / np.log(2), abs=1e-5)
+    assert found["perplexity"] == pytest.approx(np.exp(each.mean()), rel=1e-5)
