@@ -104,7 +104,9 @@ def check_schema(experiment: Experiment, schema: Schema) -> None:
     kind = {"class": "classification", "real": "regression", "token": "languagemodelling"}[schema.target_kind]
     given = type(experiment.task).__name__.lower()
     if given != kind:
-        raise ConfigError(f"task {given} does not fit {schema.source}, whose targets are {schema.target_kind}; use {kind}")
+        raise ConfigError(
+            f"task {given} does not fit {schema.source}, whose targets are {schema.target_kind}; use {kind}"
+        )
     name = type(experiment.model).__name__.lower()
     images = (models.CNN, models.ResNet9, models.ResNet18, models.ResNet34, models.ResNet50, models.ViT)
     if isinstance(experiment.model, images) and schema.input_kind != "image":
@@ -124,4 +126,6 @@ def check_schema(experiment: Experiment, schema: Schema) -> None:
         raise ConfigError(f"data.augment holds image operations, but {schema.source} holds tokens; use an empty tuple")
     weights = getattr(experiment.task, "class_weights", None)
     if weights is not None and len(weights) != len(schema.classes):
-        raise ConfigError(f"task.class_weights has {len(weights)} values for {len(schema.classes)} classes; give one each")
+        raise ConfigError(
+            f"task.class_weights has {len(weights)} values for {len(schema.classes)} classes; give one each"
+        )

@@ -1,10 +1,10 @@
 """The command line: parsing only; nothing heavy is imported until a command runs.
 
-    jaxnets train CONFIG [--run-dir DIR] [--allow PATH …] [--a.b.c VALUE …]
-    jaxnets test RUN [--split test]
-    jaxnets predict RUN FILE [--out FILE]
-    jaxnets report RUN
-    jaxnets config CONFIG|RUN [RUN]
+jaxnets train CONFIG [--run-dir DIR] [--allow PATH …] [--a.b.c VALUE …]
+jaxnets test RUN [--split test]
+jaxnets predict RUN FILE [--out FILE]
+jaxnets report RUN
+jaxnets config CONFIG|RUN [RUN]
 """
 
 from __future__ import annotations
@@ -34,10 +34,16 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("config", help="a Python file that ends in experiment = Experiment(...)")
     train.add_argument("--run-dir", type=Path, help="the run's folder (default: runs/<name of the config>)")
     train.add_argument(
-        "--allow", nargs="+", default=[], metavar="PATH", help="config paths that may differ from the run's when it continues"
+        "--allow",
+        nargs="+",
+        default=[],
+        metavar="PATH",
+        help="config paths that may differ from the run's when it continues",
     )
     train.add_argument("--quiet", action="store_true", help="print the result alone")
-    train.epilog = f"{train.epilog}\n\nAny value of the config can be set: --optim.lr 0.01 --optim lion --loop.steps 500"
+    train.epilog = (
+        f"{train.epilog}\n\nAny value of the config can be set: --optim.lr 0.01 --optim lion --loop.steps 500"
+    )
 
     test = _command(commands, "test", "test a finished run on a split", "jaxnets test runs/digits_cnn")
     test.add_argument("run", type=Path)
@@ -101,14 +107,18 @@ def _settings(rest: list[str], command: str) -> list[tuple[str, str]]:
     words = iter(rest)
     for word in words:
         if not word.startswith("--") or word == "--":
-            raise UsageError(f"{word!r} is not understood; settings look like --optim.lr 0.01 (see jaxnets {command} --help)")
+            raise UsageError(
+                f"{word!r} is not understood; settings look like --optim.lr 0.01 (see jaxnets {command} --help)"
+            )
         if command not in ("train", "config"):
             raise UsageError(f"jaxnets {command} has no option {word}; see jaxnets {command} --help")
         name, equals, value = word[2:].partition("=")
         if not equals:
             value = next(words, None)
         if value is None or (not equals and value.startswith("--")):
-            raise UsageError(f"--{name} needs a value, as in --{name} VALUE; see jaxnets config CONFIG for what there is")
+            raise UsageError(
+                f"--{name} needs a value, as in --{name} VALUE; see jaxnets config CONFIG for what there is"
+            )
         pairs.append((name, value))
     return pairs
 
@@ -131,7 +141,9 @@ def _train(given: argparse.Namespace, settings: list[tuple[str, str]]) -> int:
     figures = result.figures
     shown = "  ".join(f"{name} {value:.4f}" for name, value in figures["test"].items())
     print(f"\ntest ({figures['test_examples']} examples): {shown}")
-    print(f"{figures['steps']} steps in {figures['seconds']:.1f} s; tested the weights of step {figures['tested_step']}")
+    print(
+        f"{figures['steps']} steps in {figures['seconds']:.1f} s; tested the weights of step {figures['tested_step']}"
+    )
     print(f"run folder   {run_dir}\nreport       {run_dir / 'report.html'}\nnext         jaxnets test {run_dir}")
     print(f"             jaxnets predict {run_dir} FILE\n             jaxnets config {given.config}")
     return 0

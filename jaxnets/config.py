@@ -58,7 +58,6 @@ class Experiment:
     seed: int = number(0)  # init, dropout, augmentation and data order
 
 
-
 # What each number may be: (test, words). Looked up by the field's name, since a name means the same everywhere.
 _POSITIVE = (lambda x: x > 0, "a number above 0")
 _NOT_NEGATIVE = (lambda x: x >= 0, "a number of at least 0")
@@ -429,5 +428,3 @@ def difference(old: Any, new: Any) -> dict[str, tuple[Any, Any]]:
 def dump(experiment: Experiment) -> str:
     """The text of `config.json`."""
     return json.dumps(to_json(experiment), indent=2) + "\n"
-
-

@@ -12,11 +12,11 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 
-from jaxnets.forward import write_atomically
+from jaxnets.files import write_atomically
 from jaxnets.parallel import Compiled
 from jaxnets.types import PyTree, TrainState
 

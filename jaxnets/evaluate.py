@@ -15,6 +15,7 @@ from jaxnets.build import build_task
 from jaxnets.config import Experiment
 from jaxnets.data import Dataset, Schema
 from jaxnets.errors import ConfigError, DataError, UsageError
+from jaxnets.files import write_atomically
 from jaxnets.step import results, score
 from jaxnets.types import Task
 
@@ -76,7 +77,9 @@ def check_same_data(old: Schema, new: Schema) -> None:
     )
 
 
-def test(run_dir: Path, split: str = "test", *, dataset: Dataset | None = None, batch_size: int = 256) -> dict[str, Any]:
+def test(
+    run_dir: Path, split: str = "test", *, dataset: Dataset | None = None, batch_size: int = 256
+) -> dict[str, Any]:
     """Figures of a split, and `evaluation.npz` beside them: what each example was, what was predicted, what it cost."""
     opened = open_run(run_dir)
     dataset = dataset or load_data(opened)
@@ -109,7 +112,7 @@ def test(run_dir: Path, split: str = "test", *, dataset: Dataset | None = None, 
     table["wrong_id"] = table["id"][worst]
     inputs = data.gather(part.arrays, table["wrong_id"], window=part.window, stride=part.stride)["inputs"]
     table["wrong_inputs"] = np.asarray(inputs)
-    if split == "test" or split == "valid":
+    if split == "test":
         _write_table(run_dir / "evaluation.npz", table)
     return results(opened.task, sums) | {"examples": part.length}
 
@@ -117,7 +120,7 @@ def test(run_dir: Path, split: str = "test", *, dataset: Dataset | None = None, 
 def _write_table(path: Path, table: dict[str, np.ndarray]) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **table)
-    forward.write_atomically(path, buffer.getvalue())
+    write_atomically(path, buffer.getvalue())
 
 
 def predict(run_dir: Path, inputs: np.ndarray, *, batch_size: int = 256) -> dict[str, np.ndarray]:
@@ -125,7 +128,9 @@ def predict(run_dir: Path, inputs: np.ndarray, *, batch_size: int = 256) -> dict
     opened = open_run(run_dir)
     shape = opened.schema.input_shape
     if opened.schema.input_kind != "token" and inputs.shape[1:] != tuple(shape):
-        raise DataError(f"inputs of shape {inputs.shape} do not fit; this run takes (examples, {', '.join(map(str, shape))})")
+        raise DataError(
+            f"inputs of shape {inputs.shape} do not fit; this run takes (examples, {', '.join(map(str, shape))})"
+        )
     if inputs.dtype.kind == "f" and not np.isfinite(inputs).all():
         row = int(np.flatnonzero(~np.isfinite(inputs.reshape(len(inputs), -1)).all(axis=1))[0])
         raise DataError(f"row {row} of the inputs holds NaN or infinity; remove or fill it")

@@ -7,7 +7,6 @@ half a year by the promise of `jax.export`; config and checkpoints remain the ar
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 
 from jaxnets.data import Schema, preprocess
 from jaxnets.errors import CheckpointError
+from jaxnets.files import write_atomically
 from jaxnets.types import Model, PyTree
 
 PROGRAM, WEIGHTS = "forward.stablehlo", "weights.safetensors"
@@ -63,20 +63,9 @@ def load(run_dir: Path) -> Callable[[Any], Any]:
         exported = export.deserialize(bytearray((run_dir / PROGRAM).read_bytes()))
         named = load_file(run_dir / WEIGHTS)
     except Exception as error:
-        raise CheckpointError(f"{run_dir}: {PROGRAM} or {WEIGHTS} is damaged ({error}); train again to rebuild") from error
+        raise CheckpointError(
+            f"{run_dir}: {PROGRAM} or {WEIGHTS} is damaged ({error}); train again to rebuild"
+        ) from error
     leaves = [jax.numpy.asarray(named[name]) for name in sorted(named)]
     call = jax.jit(exported.call)
     return lambda inputs: call(leaves, inputs)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """The file is there whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -193,7 +193,9 @@ def optimizer(config: Optim, *, total_steps: int) -> Optimizer:
         transformation.init,
         update,
         evaluation_params,
-        trainable=(lambda params: _by_path(params, lambda path: not _is_frozen(config.groups, path))) if frozen else None,
+        trainable=(lambda params: _by_path(params, lambda path: not _is_frozen(config.groups, path)))
+        if frozen
+        else None,
         average=None if config.ema_decay is None else lambda old, new, step: _ema(old, new, step, config.ema_decay),
     )
 
@@ -205,7 +207,9 @@ def check_groups(config: Optim, params: PyTree) -> None:
         try:
             found = any(re.search(group.pattern, path) for path in paths)
         except re.error as error:
-            raise ConfigError(f"optim.groups.{index}.pattern {group.pattern!r} is no regular expression: {error}") from error
+            raise ConfigError(
+                f"optim.groups.{index}.pattern {group.pattern!r} is no regular expression: {error}"
+            ) from error
         if not found:
             raise ConfigError(
                 f"optim.groups.{index}.pattern {group.pattern!r} fits no leaf; there are {', '.join(paths[:8])} …"
@@ -235,7 +239,9 @@ def _algorithm(config: Optim, rate: Any) -> optax.GradientTransformation:
         case Muon():
             return _muon(config, rate, decay)
         case ScheduleFreeAdamW(b1=b1, b2=b2, eps=eps):
-            inner = optax.chain(optax.scale_by_rms(b2, eps, bias_correction=True), *decay, optax.scale_by_learning_rate(rate))
+            inner = optax.chain(
+                optax.scale_by_rms(b2, eps, bias_correction=True), *decay, optax.scale_by_learning_rate(rate)
+            )
             return optax.contrib.schedule_free(inner, learning_rate=rate, b1=b1)
         case Custom(transformation=own):
             return optax.chain(own, optax.scale_by_schedule(rate), *([] if not decay else [*decay]))
@@ -245,10 +251,14 @@ def _algorithm(config: Optim, rate: Any) -> optax.GradientTransformation:
 def _muon(config: Muon, rate: Any, decay: list[Any]) -> optax.GradientTransformation:
     share = jnp.asarray(config.adam_lr) / config.lr
     matrices = optax.chain(_orthogonal_momentum(config.beta), *decay, optax.scale_by_learning_rate(rate))
-    rest = optax.chain(optax.scale_by_adam(0.9, 0.95), *decay, optax.scale_by_learning_rate(lambda step: rate(step) * share))
+    rest = optax.chain(
+        optax.scale_by_adam(0.9, 0.95), *decay, optax.scale_by_learning_rate(lambda step: rate(step) * share)
+    )
 
     def labels(params: PyTree) -> PyTree:
-        return jax.tree_util.tree_map_with_path(lambda path, leaf: "matrix" if _is_matrix(path_of(path), leaf) else "rest", params)
+        return jax.tree_util.tree_map_with_path(
+            lambda path, leaf: "matrix" if _is_matrix(path_of(path), leaf) else "rest", params
+        )
 
     return optax.partition({"matrix": matrices, "rest": rest}, labels)
 
@@ -334,7 +344,9 @@ def _ema(average: PyTree, params: PyTree, step: Any, decay: Any) -> PyTree:
 
 def _schedule_free_state(opt_state: PyTree) -> Any:
     kind = optax.contrib.ScheduleFreeState
-    found = [leaf for leaf in jax.tree.leaves(opt_state, is_leaf=lambda leaf: isinstance(leaf, kind)) if isinstance(leaf, kind)]
+    found = [
+        leaf
+        for leaf in jax.tree.leaves(opt_state, is_leaf=lambda leaf: isinstance(leaf, kind))
+        if isinstance(leaf, kind)
+    ]
     return found[0]
-
-

@@ -15,7 +15,7 @@ import numpy as np
 from jaxnets import evaluate
 from jaxnets.data import Schema
 from jaxnets.errors import DataError, UsageError
-from jaxnets.forward import write_atomically
+from jaxnets.files import write_atomically
 
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 
@@ -94,7 +94,9 @@ def _read_table(file: Path, schema: Schema) -> np.ndarray:
     columns = _columns(file)
     missing = [name for name in schema.feature_names if name not in columns]
     if missing:
-        raise DataError(f"{file} lacks the columns {', '.join(missing[:5])}; it needs {', '.join(schema.feature_names)}")
+        raise DataError(
+            f"{file} lacks the columns {', '.join(missing[:5])}; it needs {', '.join(schema.feature_names)}"
+        )
     values = []
     for name in schema.feature_names:
         column = []
@@ -113,7 +115,11 @@ def _columns(file: Path) -> dict[str, list[Any]]:
 
         return parquet.read_table(file).to_pydict()
     with open(file, newline="", encoding="utf-8") as lines:
-        rows = list(csv.DictReader(lines)) if file.suffix == ".csv" else [json.loads(line) for line in lines if line.strip()]
+        rows = (
+            list(csv.DictReader(lines))
+            if file.suffix == ".csv"
+            else [json.loads(line) for line in lines if line.strip()]
+        )
     return {name: [row.get(name) for row in rows] for name in (rows[0] if rows else ())}
 
 

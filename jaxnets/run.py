@@ -27,7 +27,7 @@ from jaxnets.config import Experiment
 from jaxnets.data import Dataset, Schema
 from jaxnets.dispatch import Dispatch, choose
 from jaxnets.errors import ConfigError, Interrupted, NonFiniteError, UsageError
-from jaxnets.forward import write_atomically
+from jaxnets.files import write_atomically
 from jaxnets.loop import Actions, Cadence, Notes, better, fit
 from jaxnets.progress import Progress
 from jaxnets.signals import Signals
@@ -72,7 +72,9 @@ def _check_fit(experiment: Experiment, schema: Schema, run_dir: Path) -> None:
         evaluate.check_same_data(Schema.from_json(json.loads(old.read_text())), schema)
     names = {"loss", *build_task(experiment, schema).metrics}
     if experiment.loop.monitor not in names:
-        raise ConfigError(f"loop.monitor {experiment.loop.monitor!r} is not measured; use one of {', '.join(sorted(names))}")
+        raise ConfigError(
+            f"loop.monitor {experiment.loop.monitor!r} is not measured; use one of {', '.join(sorted(names))}"
+        )
 
 
 def _check_folder(run_dir: Path, experiment: Experiment, allow: tuple[str, ...]) -> None:
@@ -116,7 +118,9 @@ def _locked(run_dir: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise UsageError(f"{run_dir} is in use by another process; wait for it or give another --run-dir") from error
+            raise UsageError(
+                f"{run_dir} is in use by another process; wait for it or give another --run-dir"
+            ) from error
         yield
 
 
@@ -138,7 +142,12 @@ def environment() -> dict[str, Any]:
 def _commit() -> str | None:
     try:
         found = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, cwd=Path(__file__).parent, check=False
+            ["git", "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            cwd=Path(__file__).parent,
+            check=False,
         )
     except (OSError, subprocess.SubprocessError):
         return None
@@ -415,5 +424,3 @@ class _Run:
 def _stacked(gather: Any, arrays: Any, ids: np.ndarray) -> PyTree:
     flat = gather(arrays, ids.reshape(-1))
     return jax.tree.map(lambda leaf: leaf.reshape(*ids.shape, *leaf.shape[1:]), flat)
-
-

@@ -84,7 +84,9 @@ def multiplier(schedule: Schedule, step: Any, *, total_steps: int) -> Array:
             down = end + (1 - end) * _fall(_progress(step, top, total_steps))
             return jnp.where(step < top, up, down)
         case Rsqrt(warmup_steps=warmup):
-            return _warm(step, warmup) * jnp.sqrt(jnp.maximum(warmup, 1.0) / jnp.maximum(step, jnp.maximum(warmup, 1.0)))
+            return _warm(step, warmup) * jnp.sqrt(
+                jnp.maximum(warmup, 1.0) / jnp.maximum(step, jnp.maximum(warmup, 1.0))
+            )
         case WSD(warmup_steps=warmup, decay_share=share, end=end):
             begins = (1 - share) * total_steps
             return _warm(step, warmup) * (1 - (1 - end) * _progress(step, begins, total_steps))

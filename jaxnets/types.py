@@ -18,7 +18,9 @@ import jax
 
 Array = jax.Array
 PyTree = Any
-Batch = Mapping[str, Any]  # "inputs", "targets", "weight" (0 = padding, 1 = counts), "id"; all with the batch axis first
+Batch = Mapping[
+    str, Any
+]  # "inputs", "targets", "weight" (0 = padding, 1 = counts), "id"; all with the batch axis first
 
 
 class Init(Protocol):

@@ -8,11 +8,11 @@ import pytest
 ROOT = Path(__file__).parents[1] / "jaxnets"
 # From first to last; rooms on one line do not know each other.
 ORDER = (
-    ("errors", "types"),
+    ("errors", "types", "files"),
     ("data", "models", "tasks", "schedules"),
     ("optim",),
     ("step", "generate"),
-    ("parallel", "manifest", "metrics", "signals", "progress"),
+    ("parallel", "metrics", "signals", "progress"),
     ("checkpoint", "loop"),
     ("config",),
     ("build", "forward"),

@@ -123,7 +123,9 @@ def test_groups_scale_freeze_and_decay():
     assert made.trainable(TARGET) == {"dense": {"kernel": True, "bias": True}, "blocks": {"kernel": False}}
     updates, _ = made.update(jax.grad(loss)(start()), made.init(start()), start())
     assert np.all(updates["dense"]["bias"] == 0) and np.all(updates["dense"]["kernel"] != 0)
-    decayed = optimizer(AdamW(lr=0.1, schedule=Constant(), groups=(Group(pattern="bias", weight_decay=1.0),)), total_steps=5)
+    decayed = optimizer(
+        AdamW(lr=0.1, schedule=Constant(), groups=(Group(pattern="bias", weight_decay=1.0),)), total_steps=5
+    )
     zero = jax.tree.map(jnp.zeros_like, start())
     updates, _ = decayed.update(zero, decayed.init(start()), start())
     np.testing.assert_allclose(updates["dense"]["bias"], -0.1 * start()["dense"]["bias"], rtol=1e-6)
@@ -151,7 +153,9 @@ def test_from_optax_is_the_transformation():
     assert float(updates["w"][0]) == -0.5
 
 
-@pytest.mark.parametrize("schedule", [Linear(warmup_steps=10.0), Cosine(warmup_steps=10.0), OneCycle(), WSD(warmup_steps=10.0)])
+@pytest.mark.parametrize(
+    "schedule", [Linear(warmup_steps=10.0), Cosine(warmup_steps=10.0), OneCycle(), WSD(warmup_steps=10.0)]
+)
 def test_schedules_rise_to_one_and_end_at_zero(schedule):
     values = [float(multiplier(schedule, step, total_steps=100)) for step in range(101)]
     assert max(values) == pytest.approx(1.0, abs=0.02) and values[-1] == pytest.approx(0.0, abs=1e-6)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -11,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from jaxnets.errors import DataError
+from jaxnets.files import first_difference, hash_folder
 
 _HASHES = "hashes.json"
 
@@ -32,7 +32,7 @@ def prepared(name: str, prepare: Callable[[Path], None]) -> Path:
         aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
             prepare(aside)
-            (aside / _HASHES).write_text(json.dumps(dict(hashes(aside)), indent=1))
+            (aside / _HASHES).write_text(json.dumps(hash_folder(aside), indent=1))
             try:
                 os.rename(aside, folder)
             except OSError:
@@ -49,23 +49,6 @@ def _verify(folder: Path) -> None:
         written = json.loads((folder / _HASHES).read_text())
     except (OSError, ValueError) as error:
         raise DataError(f"{folder / _HASHES} is damaged ({error}); delete the folder {folder}") from error
-    found = dict(hashes(folder))
-    for name in {**written, **found}:
-        if written.get(name) != found.get(name):
-            raise DataError(f"{folder / name} is damaged; delete the folder {folder}, it will be prepared again")
-
-
-def hashes(folder: Path) -> list[tuple[str, str]]:
-    """(relative path, sha256) of every file below, in order of name, the hashes themselves left out."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != _HASHES)
-    return [(path.relative_to(folder).as_posix(), hash_file(path)) for path in files]
-
-
-def hash_file(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def fingerprint(files: list[tuple[str, str]]) -> str:
-    """One sha256 for (name, sha256) pairs."""
-    return hashlib.sha256(json.dumps(sorted(files)).encode()).hexdigest()
+    bad = first_difference(written, hash_folder(folder, leave_out=(_HASHES,)))
+    if bad is not None:
+        raise DataError(f"{folder / bad} is damaged; delete the folder {folder}, it will be prepared again")

@@ -19,7 +19,9 @@ def check(dataset: Dataset, *, batch_size: int) -> None:
         _check_targets(split, schema, place)
     examples = dataset.splits["train"].length
     if batch_size > examples:
-        raise DataError(f"data.batch_size {batch_size} is more than the {examples} examples of {schema.source}, split train")
+        raise DataError(
+            f"data.batch_size {batch_size} is more than the {examples} examples of {schema.source}, split train"
+        )
 
 
 def _check_inputs(split: Split, schema: Schema, place: str) -> None:
@@ -31,7 +33,9 @@ def _check_inputs(split: Split, schema: Schema, place: str) -> None:
         return
     inputs = split.arrays["inputs"]
     if inputs.shape != (split.length, *schema.input_shape):
-        raise DataError(f"{place} holds {inputs.shape}; it must be (examples, {', '.join(map(str, schema.input_shape))})")
+        raise DataError(
+            f"{place} holds {inputs.shape}; it must be (examples, {', '.join(map(str, schema.input_shape))})"
+        )
     if inputs.dtype.kind == "f":
         bad = ~np.isfinite(inputs).reshape(len(inputs), -1)
         if bad.any():

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from jaxnets.data.cache import fingerprint, hash_file, prepared
+from jaxnets.data.cache import prepared
 from jaxnets.data.place import locate
 from jaxnets.data.tables import Table
 from jaxnets.errors import DataError
+from jaxnets.files import fingerprint, hash_file
 
 
 def read(name: str) -> Table:
@@ -22,8 +23,10 @@ def read(name: str) -> Table:
         if path is not None:
             files[split] = path
     if "train" not in files:
-        raise DataError(f"parquet:{name}: there is no {name}_train.parquet here or in JAXNETS_DATA; give a path without _train")
-    hashes = [(path.name, hash_file(path)) for path in files.values()]
+        raise DataError(
+            f"parquet:{name}: there is no {name}_train.parquet here or in JAXNETS_DATA; give a path without _train"
+        )
+    hashes = {path.name: hash_file(path) for path in files.values()}
     key = fingerprint(hashes)
     folder = prepared(f"parquet/{Path(name).name}-{key[:16]}", lambda aside: _decode(files, aside))
     parts = {split: (np.load(folder / f"{split}_x.npy"), np.load(folder / f"{split}_y.npy")) for split in files}
@@ -34,7 +37,7 @@ def read(name: str) -> Table:
         splits[split] = (start, start + len(x))
         start += len(x)
     classes = tuple(str(label) for label in range(int(targets.max()) + 1))
-    return Table(inputs, targets, classes, (), (), splits, tuple(hashes), key)
+    return Table(inputs, targets, classes, (), (), splits, hashes, key)
 
 
 def _decode(files: dict[str, Path], folder: Path) -> None:
@@ -63,7 +66,9 @@ def _columns(path: Path) -> tuple[np.ndarray, np.ndarray]:
     shapes = {image.shape for image in images}
     if len(shapes) > 1:
         row = next(i for i, image in enumerate(images) if image.shape != images[0].shape)
-        raise DataError(f"{path}, row {row}: image of {images[row].shape}, but row 0 has {images[0].shape}; make them equal")
+        raise DataError(
+            f"{path}, row {row}: image of {images[row].shape}, but row 0 has {images[0].shape}; make them equal"
+        )
     return np.stack(images), np.asarray(labels, np.int32)
 
 

@@ -42,7 +42,9 @@ class Schema:
     @property
     def num_outputs(self) -> int:
         """What a model's head must have: classes, targets or tokens."""
-        return {"class": len(self.classes), "real": len(self.target_names), "token": self.vocabulary_size}[self.target_kind]
+        return {"class": len(self.classes), "real": len(self.target_names), "token": self.vocabulary_size}[
+            self.target_kind
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """JSON values; pairs become objects."""

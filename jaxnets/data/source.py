@@ -80,7 +80,7 @@ def _table(config: Data, table: Table) -> Dataset:
         target_mean=target_mean,
         target_std=target_std,
         counts=tuple((name, len(ids)) for name, ids in rows.items()),
-        files=table.files,
+        files=tuple(table.files.items()),
     )
     splits = {n: Split({"inputs": x, "targets": y}, len(x)) for n, (x, y) in parts.items()}
     return Dataset(schema, splits)
@@ -113,13 +113,15 @@ def _held_out(
         exact = sizes * (count / len(rows))
         quota = np.floor(exact).astype(int)
         quota[np.argsort(-(exact - quota), kind="stable")[: count - quota.sum()]] += 1
-        taken = np.concatenate([draw.permutation(np.flatnonzero(own == k))[:q] for k, q in zip(kinds, quota, strict=True)])
+        taken = np.concatenate(
+            [draw.permutation(np.flatnonzero(own == k))[:q] for k, q in zip(kinds, quota, strict=True)]
+        )
     mask = np.zeros(len(rows), bool)
     mask[taken] = True
     return rows[mask], rows[~mask]
 
 
-def _tokens(config: Data, tokens: np.ndarray, files: tuple[tuple[str, str], ...], fingerprint: str) -> Dataset:
+def _tokens(config: Data, tokens: np.ndarray, files: dict[str, str], fingerprint: str) -> Dataset:
     """Consecutive splits of one text: train, then valid, then test; with data.test 0 the test is the valid split."""
     window = config.context
     if window is None:
@@ -144,6 +146,6 @@ def _tokens(config: Data, tokens: np.ndarray, files: tuple[tuple[str, str], ...]
         target_kind="token",
         vocabulary_size=256,
         counts=tuple((name, split.length) for name, split in splits.items()),
-        files=files,
+        files=tuple(files.items()),
     )
     return Dataset(schema, splits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import NamedTuple
 
 import numpy as np
@@ -21,5 +22,14 @@ class Table(NamedTuple):
     feature_names: tuple[str, ...]
     target_names: tuple[str, ...]
     splits: dict[str, tuple[int, int]]
-    files: tuple[tuple[str, str], ...]
+    files: dict[str, str]  # {name: sha256} of what was read
     fingerprint: str
+
+
+def fingerprint_arrays(*arrays: np.ndarray) -> str:
+    """One sha256 for arrays: shapes, dtypes and content, however they are stored."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.shape}{array.dtype}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

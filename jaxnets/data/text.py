@@ -10,7 +10,7 @@ from jaxnets.data.place import locate
 from jaxnets.errors import DataError
 
 
-def read(name: str) -> tuple[np.ndarray, tuple[tuple[str, str], ...], str]:
+def read(name: str) -> tuple[np.ndarray, dict[str, str], str]:
     """(tokens uint8, files, fingerprint) of a file, looked for here and in JAXNETS_DATA. DataError if it is not there."""
     path = locate(name)
     if path is None:
@@ -19,4 +19,4 @@ def read(name: str) -> tuple[np.ndarray, tuple[tuple[str, str], ...], str]:
     if not content:
         raise DataError(f"{path} is empty; give a text")
     digest = hashlib.sha256(content).hexdigest()
-    return np.frombuffer(content, np.uint8), ((path.name, digest),), digest
+    return np.frombuffer(content, np.uint8), {path.name: digest}, digest

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import importlib
-import os
+import io
+import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from jaxnets.data.cache import fingerprint, hashes, prepared
-from jaxnets.data.tables import Table
+from jaxnets.data.cache import prepared
+from jaxnets.data.tables import Table, fingerprint_arrays
 from jaxnets.errors import ConfigError, DataError, MissingExtra
+from jaxnets.files import hash_folder
 
 BUILTIN = ("digits", "breast_cancer", "wine", "diabetes", "python_text")
 
@@ -21,41 +26,50 @@ BUILTIN = ("digits", "breast_cancer", "wine", "diabetes", "python_text")
 def read_builtin(name: str) -> Table:
     """One of our own sets, prepared into the cache on first use."""
     folder, version_dir = _builtin(name)
-    rows = list(_data_source(folder, version_dir, "all"))
-    return _table(rows, _features(version_dir), {}, hashes(folder), own_hashes=_records(folder))
+    rows, features = _rows(folder, version_dir)
+    return _table(rows, features, {}, _records(folder))
 
 
-def read_python_text() -> tuple[np.ndarray, tuple[tuple[str, str], ...], str]:
+def read_python_text() -> tuple[np.ndarray, dict[str, str], str]:
     """(tokens uint8, files, fingerprint) of the running interpreter's own library."""
-    import hashlib
-
     folder, version_dir = _builtin("python_text")
-    parts = [row["text"] for row in _data_source(folder, version_dir, "all")]
-    content = b"".join(part if isinstance(part, bytes) else bytes(part) for part in parts)
-    digest = hashlib.sha256(content).hexdigest()
-    return np.frombuffer(content, np.uint8), _records(folder), digest
+    rows, _ = _rows(folder, version_dir)
+    content = b"".join(bytes(row["text"]) for row in rows)
+    return np.frombuffer(content, np.uint8), _records(folder), hashlib.sha256(content).hexdigest()
 
 
 def read_catalogue(name: str) -> Table:
-    """A set of the TFDS catalogue with the features image and label, prepared before or by TFDS with TensorFlow."""
+    """`NAME` with its own train and test splits, or `NAME:SPLIT` as one pool of rows, of the TFDS catalogue.
+
+    The set holds image or features, and label or target; it was prepared before, or TFDS prepares it with TensorFlow.
+    """
+    name, _, split = name.partition(":")
     with _quiet():
         import tensorflow_datasets as tfds
 
         try:
             builder = tfds.builder(name, file_format="array_record")
         except Exception as error:
-            raise ConfigError(f"data.source tfds:{name} cannot be found: {str(error).splitlines()[0]}; see tfds list") from error
-    _prepare_catalogue(builder, name)
-    names = [split for split in ("train", "test") if split in builder.info.splits]
-    if "train" not in names:
-        raise DataError(f"tfds:{name} has no split train; it has {', '.join(builder.info.splits)}")
-    rows, splits = [], {}
-    for split in names:
-        part = list(builder.as_data_source(split=split))
-        splits[split] = (len(rows), len(rows) + len(part))
-        rows += part
-    folder = Path(builder.data_dir)
-    return _table(rows, builder.info.features, splits, hashes(folder), own_hashes=tuple(hashes(folder)))
+            raise ConfigError(
+                f"data.source tfds:{name} cannot be found: {str(error).splitlines()[0]}; see the catalogue of TFDS"
+            ) from error
+        _prepare_catalogue(builder, name)
+        wanted = [split] if split else [own for own in ("train", "test") if own in builder.info.splits]
+        if not split and "train" not in wanted:
+            raise DataError(
+                f"tfds:{name} has no split train; give one, as in tfds:{name}:{next(iter(builder.info.splits))}"
+            )
+        rows, splits = [], {}
+        for own in wanted:
+            try:
+                part = list(builder.as_data_source(split=own))
+            except Exception as error:
+                raise DataError(
+                    f"tfds:{name}, split {own}, cannot be read: {error}; it has {', '.join(builder.info.splits)}"
+                ) from error
+            splits[own] = (len(rows), len(rows) + len(part))
+            rows += part
+    return _table(rows, builder.info.features, {} if split else splits, hash_folder(Path(builder.data_dir)))
 
 
 def _prepare_catalogue(builder: Any, name: str) -> None:
@@ -64,7 +78,9 @@ def _prepare_catalogue(builder: Any, name: str) -> None:
     try:
         importlib.import_module("tensorflow")
     except ImportError as error:
-        raise MissingExtra("tensorflow", extra="tf", purpose=f"to prepare tfds:{name}, which is not prepared yet") from error
+        raise MissingExtra(
+            "tensorflow", extra="tf", purpose=f"to prepare tfds:{name}, which is not prepared yet"
+        ) from error
     builder.download_and_prepare()
 
 
@@ -75,8 +91,7 @@ def _builtin(name: str) -> tuple[Path, Path]:
             builder = module.Builder(data_dir=str(aside), file_format="array_record")
             builder.download_and_prepare()
 
-    key = _version_key(name)
-    folder = prepared(f"builtin/{name}-{key}", prepare)
+    folder = prepared(f"builtin/{name}-{_version_key(name)}", prepare)
     return folder, next(path.parent for path in folder.rglob("dataset_info.json"))
 
 
@@ -85,67 +100,62 @@ def _version_key(name: str) -> str:
     import platform
     from importlib import metadata
 
-    return f"python{platform.python_version()}" if name == "python_text" else f"sklearn{metadata.version('scikit-learn')}"
+    return (
+        f"python{platform.python_version()}" if name == "python_text" else f"sklearn{metadata.version('scikit-learn')}"
+    )
 
 
-def _data_source(folder: Path, version_dir: Path, split: str) -> Any:
+def _rows(folder: Path, version_dir: Path) -> tuple[list[Any], Any]:
+    """(all rows, features) of one of our own sets."""
     with _quiet():
         import tensorflow_datasets as tfds
 
         try:
-            return tfds.builder_from_directory(str(version_dir)).as_data_source(split=split)
+            builder = tfds.builder_from_directory(str(version_dir))
+            return list(builder.as_data_source(split="rows")), builder.info.features
         except Exception as error:
-            raise DataError(f"{folder} cannot be read ({error}); delete the folder, it will be prepared again") from error
+            raise DataError(
+                f"{folder} cannot be read ({error}); delete the folder, it will be prepared again"
+            ) from error
 
 
-def _features(version_dir: Path) -> Any:
-    with _quiet():
-        import tensorflow_datasets as tfds
-
-        return tfds.builder_from_directory(str(version_dir)).info.features
+def _records(folder: Path) -> dict[str, str]:
+    return {name: digest for name, digest in hash_folder(folder).items() if "array_record" in name}
 
 
-def _records(folder: Path) -> tuple[tuple[str, str], ...]:
-    return tuple((name, digest) for name, digest in hashes(folder) if "array_record" in name)
-
-
-def _table(
-    rows: list[Any],
-    features: Any,
-    splits: dict[str, tuple[int, int]],
-    files: list[tuple[str, str]],
-    *,
-    own_hashes: tuple[tuple[str, str], ...],
-) -> Table:
+def _table(rows: list[Any], features: Any, splits: dict[str, tuple[int, int]], files: dict[str, str]) -> Table:
     names = list(features)
     if not {"image", "features"} & set(names) or not {"label", "target"} & set(names):
         raise DataError(f"a TFDS set needs image or features, and label or target; this one has {', '.join(names)}")
+    if not rows:
+        raise DataError("a TFDS set holds no rows; give another split")
     key = "image" if "image" in names else "features"
     inputs = np.stack([np.asarray(row[key]) for row in rows])
     inputs = inputs if key == "image" else inputs.astype(np.float32)
-    feature_names = tuple(getattr(features[key], "doc", None) and (features[key].doc.desc or "").split(",") or ())
-    feature_names = feature_names if len(feature_names) == inputs.shape[-1] and key == "features" else ()
-    if key == "features" and not feature_names:
-        feature_names = tuple(f"feature{i}" for i in range(inputs.shape[-1]))
+    feature_names = _feature_names(features[key], inputs) if key == "features" else ()
     if "label" in names:
         classes = tuple(features["label"].names)
         targets = np.asarray([row["label"] for row in rows], np.int32)
-        return Table(inputs, targets, classes, feature_names, (), splits, own_hashes, fingerprint(list(own_hashes)))
+        return Table(inputs, targets, classes, feature_names, (), splits, files, fingerprint_arrays(inputs, targets))
     targets = np.asarray([row["target"] for row in rows], np.float32).reshape(len(rows), -1)
-    return Table(inputs, targets, (), feature_names, ("target",), splits, own_hashes, fingerprint(list(own_hashes)))
+    target_names = tuple(f"target{i}" for i in range(targets.shape[1])) if targets.shape[1] > 1 else ("target",)
+    content = fingerprint_arrays(inputs, targets)
+    return Table(inputs, targets, (), feature_names, target_names, splits, files, content)
+
+
+def _feature_names(feature: Any, inputs: np.ndarray) -> tuple[str, ...]:
+    """The names that our builders write into the feature's description, or feature0, feature1 …"""
+    written = tuple((getattr(feature.doc, "desc", None) or "").split(","))
+    return written if len(written) == inputs.shape[-1] else tuple(f"feature{i}" for i in range(inputs.shape[-1]))
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """TFDS draws bars and logs hints; neither belongs into our terminal."""
-    import logging
-    import warnings
-
+    """TFDS prints, draws bars and logs hints; none of it belongs into our terminal."""
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.ERROR)
-    os.environ.setdefault("TFDS_DISABLE_TQDM", "1")
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         try:
             import tensorflow_datasets as tfds

@@ -12,7 +12,9 @@ from jaxtyping import Array, Float, Int
 from jaxnets.models.layers import Dropout
 
 
-def rotary(x: Float[Array, "b t n k"], positions: Int[Array, " t"], *, base: float = 10000.0) -> Float[Array, "b t n k"]:
+def rotary(
+    x: Float[Array, "b t n k"], positions: Int[Array, " t"], *, base: float = 10000.0
+) -> Float[Array, "b t n k"]:
     """Rotary position embedding (Su et al., 2021): pairs (x_i, x_{i+k/2}) turned by position × base^(-2i/k)."""
     half = x.shape[-1] // 2
     frequency = base ** (-jnp.arange(half, dtype=jnp.float32) / half)

@@ -48,7 +48,9 @@ class _CNN(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b k"]:
         if min(x.shape[1:3]) < 2 ** len(self.channels):
-            raise ValueError(f"images of {x.shape[1:3]} cannot be halved {len(self.channels)} times; give fewer channels")
+            raise ValueError(
+                f"images of {x.shape[1:3]} cannot be halved {len(self.channels)} times; give fewer channels"
+            )
         x = x.astype(self.dtype)
         for index, channels in enumerate(self.channels):
             x = nn.relu(Conv(channels, bias=True, dtype=self.dtype, name=f"conv{index}")(x))

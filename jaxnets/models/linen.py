@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxnets.models.stack import unrolled_path
 from jaxnets.types import Array, Model, PyTree
 
+
 def from_linen(
     module: nn.Module,
     *,

@@ -70,7 +70,9 @@ def resnet34(num_classes: int = 1000, *, stem: Stem = "small", dtype: str = "flo
     return _resnet(num_classes, (3, 4, 6, 3), _Basic, stem, dtype, unroll)
 
 
-def resnet50(num_classes: int = 1000, *, stem: Stem = "imagenet", dtype: str = "float32", unroll: bool = False) -> Model:
+def resnet50(
+    num_classes: int = 1000, *, stem: Stem = "imagenet", dtype: str = "float32", unroll: bool = False
+) -> Model:
     """Fifty layers of bottleneck blocks: (b h w c) -> (b num_classes); 25 557 032 params for 1000 classes."""
     return _resnet(num_classes, (3, 4, 6, 3), _Bottleneck, stem, dtype, unroll)
 

@@ -37,7 +37,11 @@ class Stack(nn.Module):
         if self.unroll and not self.is_initializing():
             return self._unrolled(x, train)
         scanned = nn.scan(
-            _Layer, variable_axes=_AXES, split_rngs={"params": True, "dropout": True}, length=self.depth, in_axes=nn.broadcast
+            _Layer,
+            variable_axes=_AXES,
+            split_rngs={"params": True, "dropout": True},
+            length=self.depth,
+            in_axes=nn.broadcast,
         )
         return scanned(self.make, name="blocks")(x, train)[0]
 
@@ -52,7 +56,9 @@ class Stack(nn.Module):
                 (x, _), changed = _Layer(self.make).apply(own, x, train, rngs=rngs, mutable=moves)
             moved.append(changed)
         for name in moves:
-            self.put_variable(name, "blocks", jax.tree.map(lambda *leaves: jnp.stack(leaves), *[m[name] for m in moved]))
+            self.put_variable(
+                name, "blocks", jax.tree.map(lambda *leaves: jnp.stack(leaves), *[m[name] for m in moved])
+            )
         return x
 
 

@@ -30,7 +30,9 @@ def case(name, **how):
     make, shape = TINY[name]
     draw = np.random.default_rng(0)
     tokens = name == "gpt"
-    inputs = jnp.asarray(draw.integers(0, 11, shape) if tokens else draw.normal(size=shape), "int32" if tokens else "float32")
+    inputs = jnp.asarray(
+        draw.integers(0, 11, shape) if tokens else draw.normal(size=shape), "int32" if tokens else "float32"
+    )
     model = make(**how)
     params, state = jax.jit(model.init)(jax.random.key(0), inputs)
     return model, params, state, inputs
@@ -82,7 +84,9 @@ def test_features_are_named_and_taps_are_added(built):
     path = next(path for path in seen if re.search(r"blocks\.1$|stage0_first$|^conv0$|dense0$|layer1$", path))
     same, _ = model.features(params, state, inputs, taps={path: jnp.zeros_like(seen[path])})
     np.testing.assert_array_equal(same, outputs)
-    other, _ = model.features(params, state, inputs, taps={path: jax.random.normal(jax.random.key(5), seen[path].shape)})
+    other, _ = model.features(
+        params, state, inputs, taps={path: jax.random.normal(jax.random.key(5), seen[path].shape)}
+    )
     assert not np.allclose(other, outputs)
     with pytest.raises(ValueError, match="no such view"):
         model.features(params, state, inputs, taps={"nowhere": jnp.zeros(())})
@@ -123,7 +127,9 @@ def test_written_parameter_counts(model, expected):
 
 @pytest.mark.parametrize("config", FACTORIES, ids=lambda config: config.__name__)
 def test_a_config_has_the_keywords_of_its_factory(config):
-    keywords = {n: p.default for n, p in inspect.signature(FACTORIES[config]).parameters.items() if p.kind is p.KEYWORD_ONLY}
+    keywords = {
+        n: p.default for n, p in inspect.signature(FACTORIES[config]).parameters.items() if p.kind is p.KEYWORD_ONLY
+    }
     keywords.pop("unroll", None)
     default = config()
     assert keywords == {name: getattr(default, name) for name in config.__dataclass_fields__}

@@ -20,7 +20,10 @@ def measured(task, outputs, targets, weight, *, parts=(3, 5, 2)):
         sums, start = None, 0
         for size in parts:
             rows = slice(start, start + size)
-            sums, start = add(sums, jax.device_get(metric.update(outputs[rows], targets[rows], weight[rows]))), start + size
+            sums, start = (
+                add(sums, jax.device_get(metric.update(outputs[rows], targets[rows], weight[rows]))),
+                start + size,
+            )
         found[name] = metric.result(sums)
     return found
 
@@ -29,7 +32,9 @@ def test_classification_is_scikit_learns():
     logits, labels = draw.normal(size=(10, 4)).astype("f4"), draw.integers(0, 4, 10)
     weight = draw.uniform(size=10).astype("f4")
     found = measured(classification(4), jnp.asarray(logits), jnp.asarray(labels), jnp.asarray(weight))
-    assert found["accuracy"] == pytest.approx(reference.accuracy_score(labels, logits.argmax(1), sample_weight=weight), abs=1e-6)
+    assert found["accuracy"] == pytest.approx(
+        reference.accuracy_score(labels, logits.argmax(1), sample_weight=weight), abs=1e-6
+    )
     probabilities = np.exp(log_softmax(logits.astype("f8"), axis=1))
     expected = reference.log_loss(labels, probabilities, sample_weight=weight, labels=range(4))
     assert found["nll"] == pytest.approx(expected, abs=1e-6)

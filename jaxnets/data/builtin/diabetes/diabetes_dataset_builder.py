@@ -44,7 +44,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: Any) -> Any:
-        return {"all": self._generate_examples()}
+        return {"rows": self._generate_examples()}
 
     def _generate_examples(self) -> Any:
         features, targets = read_gz("diabetes_data_raw.csv.gz"), read_gz("diabetes_target.csv.gz")

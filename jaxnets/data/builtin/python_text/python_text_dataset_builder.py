@@ -21,7 +21,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: Any) -> Any:
-        return {"all": self._generate_examples()}
+        return {"rows": self._generate_examples()}
 
     def _generate_examples(self) -> Any:
         library = Path(sysconfig.get_path("stdlib"))

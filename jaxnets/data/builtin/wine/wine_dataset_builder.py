@@ -47,7 +47,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: Any) -> Any:
-        return {"all": self._generate_examples()}
+        return {"rows": self._generate_examples()}
 
     def _generate_examples(self) -> Any:
         _, table = read_csv("wine_data.csv")

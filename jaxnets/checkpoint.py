@@ -1,0 +1,321 @@
+"""Checkpoints: written in the background by orbax, proved by hashes, and never trusted without them.
+
+A step is a folder `checkpoints/00000500/` with orbax's `arrays/` and our `manifest.json`. Everything is written aside;
+the manifest comes last, holds the hash of every file, of every leaf and of itself, and the folder is renamed when all
+of it is on the disk. So a step is whole or not there, and one flipped bit anywhere is noticed at restore.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxnets.errors import CheckpointError
+from jaxnets.files import first_difference, hash_folder, sync_folder
+from jaxnets.types import PyTree
+
+_MANIFEST, _ARRAYS = "manifest.json", "arrays"
+_ONCE = "saved"  # an empty file: a step was once here, so that none at all means a loss, not a beginning
+
+
+class Restored(NamedTuple):
+    """What was saved: `tree` has numpy leaves in the structure that was asked for."""
+
+    step: int
+    tree: PyTree
+    notes: dict[str, Any]
+
+
+class _Damaged(Exception):
+    """A step that cannot be trusted; the message names the file."""
+
+
+class Checkpoints:
+    """The checkpoints of one run, opened by one process at a time.
+
+    keep_last:  the newest steps are kept
+    keep_every: steps at a multiple of it are kept for good
+    keep_best:  the step with the best metric is kept; `mode` says whether more or less is better
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, Checkpoints(Path(folder) / "checkpoints") as checkpoints:
+    ...     checkpoints.save(3, {"w": np.arange(2.0)}, {"note": 1})
+    ...     checkpoints.wait()
+    ...     checkpoints.restore({"w": np.zeros(2)})
+    Restored(step=3, tree={'w': array([0., 1.])}, notes={'note': 1})
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        keep_last: int = 2,
+        keep_every: int | None = None,
+        keep_best: bool = True,
+        mode: Literal["max", "min"] = "min",
+    ) -> None:
+        self._directory = directory.resolve()
+        self._keep_last, self._keep_every, self._keep_best, self._mode = keep_last, keep_every, keep_best, mode
+        self._directory.mkdir(parents=True, exist_ok=True)
+        for leftover in self._directory.glob(".*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        self._metrics = {step: self._metric(step) for step in self._folders()}
+        self._thread: threading.Thread | None = None
+        self._failure: CheckpointError | None = None
+
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: Any, trace: TracebackType | None) -> None:
+        if kind is None:
+            self.wait()
+        elif self._thread is not None:
+            self._thread.join()
+
+    @property
+    def steps(self) -> list[int]:
+        """The steps that are there, oldest first."""
+        return sorted(self._folders())
+
+    @property
+    def best_step(self) -> int | None:
+        """The earliest step with the best metric, or None if none has one."""
+        known = {step: m for step, m in self._metrics.items() if m is not None and m == m}
+        if not known:
+            return None
+        best = (max if self._mode == "max" else min)(known.values())
+        return min(step for step, metric in known.items() if metric == best)
+
+    def save(self, step: int, tree: PyTree, notes: dict[str, Any], *, metric: float | None = None) -> None:
+        """Copies `tree` to the host and returns; a thread writes it. Raises CheckpointError if the save before failed."""
+        self.wait()
+        host = jax.tree.map(lambda leaf: np.array(jax.device_get(leaf), copy=True), tree)
+        self._thread = threading.Thread(target=self._write, args=(step, host, notes, metric), name="jaxnets-checkpoint")
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Returns once the last save is on the disk. Raises CheckpointError if it failed."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+
+    def restore(
+        self, like: PyTree, *, step: int | Literal["best"] | None = None, say: Callable[[str], None] = print
+    ) -> Restored | None:
+        """The newest good step, or the one asked for; None if no step was ever saved.
+
+        like: a tree of arrays or `jax.ShapeDtypeStruct`s. Every damaged step is named through `say` and passed over.
+        Raises CheckpointError if steps are there and none is good, or if a good one has other leaves than `like`.
+        """
+        self.wait()
+        steps = list(reversed(self.steps))
+        if not steps and (self._directory / _ONCE).exists():
+            raise CheckpointError(
+                f"{self._directory} held checkpoints and holds none now; restore one from a copy, or start anew in another "
+                "--run-dir"
+            )
+        if not steps:
+            return None
+        if step == "best":
+            wanted = [] if self.best_step is None else [self.best_step]
+        else:
+            wanted = steps if step is None else [number for number in steps if number == step]
+        bad = []
+        for number in wanted:
+            try:
+                return self._read(number, like)
+            except _Damaged as error:
+                bad.append(f"checkpoint {number} is damaged: {error}")
+                say(f"{bad[-1]}; it is not used")
+        raise CheckpointError(
+            f"none of the checkpoints {steps} in {self._directory} can be used: {'; '.join(bad) or f'there is no {step}'}; "
+            "restore one from a copy, or start anew in another --run-dir"
+        )
+
+    def _folders(self) -> dict[int, Path]:
+        """The folder of each step; of a step saved twice the later one."""
+        found: dict[int, tuple[int, Path]] = {}
+        for path in self._directory.iterdir():
+            step, _, again = path.name.partition(".")
+            if path.is_dir() and step.isdigit() and (not again or again.isdigit()):
+                found[int(step)] = max(found.get(int(step), (-1, path)), (int(again or 0), path))
+        return {step: path for step, (_, path) in found.items()}
+
+    def _metric(self, step: int) -> float | None:
+        try:
+            return _read_manifest(self._folders()[step])["metric"]
+        except _Damaged:
+            return None
+
+    def _write(self, step: int, tree: PyTree, notes: dict[str, Any], metric: float | None) -> None:
+        aside = self._directory / f".{step:08d}"
+        try:
+            names, leaves = _named(tree)
+            _save_arrays(aside / _ARRAYS, leaves)
+            manifest = {
+                "step": step,
+                "metric": metric,
+                "notes": notes,
+                "leaves": [_describe(name, leaf) for name, leaf in zip(names, leaves, strict=True)],
+                "files": hash_folder(aside),
+            }
+            _write_manifest(aside, manifest)
+            sync_folder(aside)
+            self._place(step, aside)
+            (self._directory / _ONCE).touch()
+            self._metrics[step] = metric
+            self._forget()
+        except Exception as error:
+            shutil.rmtree(aside, ignore_errors=True)
+            self._failure = CheckpointError(f"checkpoint {step} could not be written: {self._why(error)}")
+            self._failure.__cause__ = error
+
+    def _why(self, error: Exception) -> str:
+        first = (str(error).splitlines() or [""])[0]
+        free = shutil.disk_usage(self._directory).free
+        full = "No space left" in str(error) or getattr(error, "errno", None) == 28
+        if full or free < 1 << 20:
+            return (
+                f"no space is left on the disk of {self._directory} ({free / 2**20:.1f} MiB free); older checkpoints are "
+                "intact: free some space and give the same command again"
+            )
+        return f"{type(error).__name__}: {first}"
+
+    def _place(self, step: int, aside: Path) -> None:
+        """Renames to the step's folder; where one is there already, beside it, and then removes the old one."""
+        old = self._folders().get(step)
+        target = self._directory / f"{step:08d}"
+        if old is not None:
+            target = self._directory / f"{step:08d}.{int(old.name.partition('.')[2] or 0) + 1}"
+        os.rename(aside, target)
+        _sync(self._directory)
+        if old is not None:
+            self._remove(old)
+
+    def _forget(self) -> None:
+        """Removes the steps that no rule keeps."""
+        folders = self._folders()
+        kept = set(sorted(folders)[-self._keep_last :])
+        kept |= {step for step in folders if self._keep_every and step % self._keep_every == 0}
+        kept |= {self.best_step} if self._keep_best else set()
+        for step in folders.keys() - kept:
+            self._remove(folders[step])
+            self._metrics.pop(step, None)
+
+    def _remove(self, folder: Path) -> None:
+        hidden = self._directory / f".old-{folder.name}"
+        os.rename(folder, hidden)
+        shutil.rmtree(hidden, ignore_errors=True)
+
+    def _read(self, step: int, like: PyTree) -> Restored:
+        folder = self._folders()[step]
+        manifest = _read_manifest(folder)
+        if manifest["step"] != step:
+            raise _Damaged(f"{folder.name} holds step {manifest['step']}")
+        bad = first_difference(manifest["files"], hash_folder(folder, leave_out=(_MANIFEST,)))
+        if bad is not None:
+            raise _Damaged(f"{folder.name}/{bad} is not what was written")
+        names, wanted = _named(like)
+        _check_leaves(manifest["leaves"], names, wanted, step)
+        try:
+            leaves = _load_arrays(folder / _ARRAYS, len(names))
+        except Exception as error:
+            raise _Damaged(f"{folder.name}/{_ARRAYS} cannot be read ({error})") from error
+        for name, leaf, written in zip(names, leaves, manifest["leaves"], strict=True):
+            if _describe(name, leaf) != written:
+                raise _Damaged(f"{folder.name}, leaf {name}, is not what was saved")
+        return Restored(step, jax.tree.unflatten(jax.tree.structure(like), leaves), manifest["notes"])
+
+
+def _named(tree: PyTree) -> tuple[list[str], list[Any]]:
+    pairs, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return [jax.tree_util.keystr(path) for path, _ in pairs], [leaf for _, leaf in pairs]
+
+
+def _describe(name: str, leaf: np.ndarray) -> dict[str, Any]:
+    digest = hashlib.sha256(np.ascontiguousarray(leaf).tobytes()).hexdigest()
+    return {"path": name, "shape": list(leaf.shape), "dtype": str(leaf.dtype), "sha256": digest}
+
+
+def _check_leaves(written: list[dict[str, Any]], names: list[str], wanted: list[Any], step: int) -> None:
+    """Another model or optimizer than the one that was saved is a mistake of the user, not a damage."""
+    have = {leaf["path"]: (tuple(leaf["shape"]), leaf["dtype"]) for leaf in written}
+    want = {name: (tuple(leaf.shape), str(leaf.dtype)) for name, leaf in zip(names, wanted, strict=True)}
+    for path in [*have, *want]:
+        if have.get(path) != want.get(path):
+            raise CheckpointError(
+                f"checkpoint {step} does not fit: {path} is {_words(have.get(path))} there and {_words(want.get(path))} "
+                "in this config; continue with the config it was trained with, or start anew in another --run-dir"
+            )
+
+
+def _words(found: tuple[Any, str] | None) -> str:
+    return "absent" if found is None else f"{found[1]} {found[0]}"
+
+
+def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    content = json.dumps(manifest)
+    digest = hashlib.sha256(content.encode()).hexdigest()
+    (folder / _MANIFEST).write_text(f"{digest}\n{content}\n")
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / _MANIFEST
+    try:
+        digest, content, end = path.read_bytes().split(b"\n")
+    except (OSError, ValueError) as error:
+        raise _Damaged(f"{folder.name}/{_MANIFEST} is missing or cut short") from error
+    if end or hashlib.sha256(content).hexdigest().encode() != digest:
+        raise _Damaged(f"{folder.name}/{_MANIFEST} is not what was written")
+    return json.loads(content)
+
+
+def _save_arrays(folder: Path, leaves: list[np.ndarray]) -> None:
+    import orbax.checkpoint as ocp
+
+    with _quiet(), ocp.PyTreeCheckpointer() as checkpointer:
+        checkpointer.save(folder, {f"{index:05d}": leaf for index, leaf in enumerate(leaves)})
+
+
+def _load_arrays(folder: Path, count: int) -> list[np.ndarray]:
+    import orbax.checkpoint as ocp
+
+    arguments = {f"{index:05d}": ocp.RestoreArgs(restore_type=np.ndarray) for index in range(count)}
+    with _quiet(), ocp.PyTreeCheckpointer() as checkpointer:
+        found = checkpointer.restore(folder, restore_args=arguments)
+    return [np.asarray(found[name]) for name in sorted(found)]
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """orbax logs hints about threads and merges; none of it is for the user."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

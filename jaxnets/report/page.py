@@ -1,0 +1,297 @@
+"""The page: read from the run folder alone, so that it can be written again at any time."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxnets import metrics
+from jaxnets.data import Schema
+from jaxnets.errors import UsageError
+from jaxnets.files import write_atomically
+from jaxnets.report import intervals, svg
+from jaxnets.report.svg import Line
+
+_UP = ("accuracy", "r2")  # shown first where they are there
+_PICTURE = 96  # pixels, the side of a most-wrong picture
+
+_STYLE = """
+:root{--ink:#1c2430;--soft:#5b6675;--line:#dfe4ea;--back:#fff;--card:#f6f8fa;--a:#1f6fb4;--b:#d95f0e;--c:#2a8a57;--d:#7d4fa8}
+@media (prefers-color-scheme:dark){:root{--ink:#e6eaf0;--soft:#9aa7b8;--line:#323b47;--back:#14181e;--card:#1d232b;
+--a:#63a9e6;--b:#f28e4b;--c:#5cc28c;--d:#b58be0}}
+*{box-sizing:border-box}body{margin:0 auto;padding:24px 20px 60px;max-width:1180px;background:var(--back);color:var(--ink);
+font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
+h1{font-size:24px;margin:0 0 2px}h2{font-size:18px;margin:36px 0 12px;border-bottom:1px solid var(--line);padding-bottom:4px}
+p{margin:4px 0;color:var(--soft)}.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(170px,1fr));gap:12px;margin:18px 0}
+.card{background:var(--card);border-radius:8px;padding:12px 14px}.card b{display:block;font-size:24px;font-variant-numeric:tabular-nums}
+.card span{color:var(--soft);font-size:13px;display:block}.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:18px}
+figure{margin:0;min-width:0}figcaption{font-weight:600;font-size:14px;margin-bottom:4px}svg{width:100%;height:auto;display:block}
+.key{font-weight:400;font-size:13px;margin-left:14px}.key::before{content:"";display:inline-block;width:14px;height:3px;
+margin-right:5px;vertical-align:middle;background:currentColor}.k0{color:var(--a)}.k1{color:var(--b)}.k2{color:var(--c)}.k3{color:var(--d)}
+.line{fill:none;stroke-width:1.8;stroke-linejoin:round}.line.c0{stroke:var(--a)}.line.c1{stroke:var(--b)}.line.c2{stroke:var(--c)}.line.c3{stroke:var(--d)}
+.dot{fill-opacity:.55}.dot.c0{fill:var(--a)}.dot.c1{fill:var(--b)}.dot.c2{fill:var(--c)}.bar{fill:var(--a);fill-opacity:.75}
+.guide{stroke:var(--soft);stroke-dasharray:5 4}.grid{stroke:var(--line)}.edge{stroke:var(--soft)}
+text{font:12px system-ui,sans-serif;fill:var(--soft)}.mid{text-anchor:middle}.end{text-anchor:end}.name{fill:var(--ink)}
+.right{fill:var(--a)}.wrong{fill:var(--b)}.cell{text-anchor:middle;fill:var(--ink);font-size:12px}.cell.strong{fill:#fff}
+.scroll{overflow-x:auto}table{border-collapse:collapse;font-size:13px}th,td{text-align:left;padding:3px 14px 3px 0;
+border-bottom:1px solid var(--line);font-variant-numeric:tabular-nums;vertical-align:top}th{font-weight:500;color:var(--soft);white-space:nowrap}
+.wrongs{display:grid;grid-template-columns:repeat(auto-fill,minmax(112px,1fr));gap:14px}.wrongs img{width:96px;height:auto;
+image-rendering:pixelated;border:1px solid var(--line);border-radius:4px;display:block}.wrongs div{font-size:13px}.wrongs small{color:var(--soft)}
+pre{background:var(--card);padding:12px;border-radius:8px;overflow-x:auto;font-size:12.5px;line-height:1.45;white-space:pre-wrap;
+overflow-wrap:anywhere;margin:8px 0}details summary{cursor:pointer;color:var(--soft);margin:8px 0}
+""".strip()
+
+
+def write(run_dir: Path) -> Path:
+    """Writes `report.html` from what the folder holds, a run that is still under way included; returns its path.
+
+    Raises UsageError if the folder is not a run.
+    """
+    run_dir = Path(run_dir)
+    settings, values = _json(run_dir / "config.json"), _json(run_dir / "schema.json")
+    if settings is None or values is None:
+        raise UsageError(
+            f"{run_dir} is not a run folder: it has no config.json or schema.json; give the folder of a run"
+        )
+    schema = Schema.from_json(values)
+    result, environment = _json(run_dir / "result.json") or {}, _json(run_dir / "env.json") or {}
+    records = metrics.read(run_dir / "metrics.jsonl")
+    table = _table(run_dir / "evaluation.npz")
+    body = "".join(
+        [
+            _head(run_dir, settings, schema, result, environment),
+            _cards(result, table),
+            _section("Training", "".join(_curves(records))),
+            _section("Test split", _outcome(schema, table)),
+            _section("Most wrong", _most_wrong(schema, table)),
+            _section("Samples", _samples(run_dir)),
+            _section("Config", _config(settings)),
+            _section("Data", _data(schema)),
+            _section("Environment", _environment(environment)),
+        ]
+    )
+    title = html.escape(run_dir.resolve().name)
+    page = (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1"><link rel="icon" href="data:,">'
+        f"<title>{title}</title><style>{_STYLE}</style></head><body>{body}</body></html>\n"
+    )
+    write_atomically(run_dir / "report.html", page.encode())
+    return run_dir / "report.html"
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def _table(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        return {}
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
+
+
+def _section(title: str, content: str) -> str:
+    return f"<section><h2>{html.escape(title)}</h2>{content}</section>" if content else ""
+
+
+def _head(run_dir: Path, settings: Any, schema: Schema, result: Any, environment: Any) -> str:
+    counts = ", ".join(f"{count:,} {name}" for name, count in schema.counts)
+    model = settings["model"].get("variant", "model")
+    words = [f"{model} on {schema.source} ({counts})"]
+    if "parameters" in result:
+        words.append(f"{result['parameters']:,} parameters")
+    if "devices" in environment:
+        words.append(f"{len(environment['devices'])} device(s): {environment['devices'][0]}")
+    return f"<header><h1>{html.escape(run_dir.resolve().name)}</h1><p>{html.escape('; '.join(words))}</p></header>"
+
+
+def _cards(result: Any, table: dict[str, np.ndarray]) -> str:
+    """The headline: every figure of the test split with its 95 % interval, and what it cost."""
+    if not result:
+        return "<p>This run has not finished: figures follow when it has.</p>"
+    spread = intervals.of_table(table) if table else {}
+    names = sorted(result["test"], key=lambda name: (name not in _UP, name == "loss"))
+    cards = []
+    for name in names:
+        words = f"{result['test_examples']:,} test examples"
+        if name in spread:
+            low, high = spread[name]
+            words = f"95 % interval {low:.4g} to {high:.4g}"
+        cards.append((f"test {name.replace('_', ' ')}", f"{result['test'][name]:.4f}", words))
+    tested = f"weights of step {result['tested_step']:,}"
+    cards.append(("steps", f"{result['steps']:,}", tested))
+    cards.append(
+        ("training", f"{result['seconds']:.1f} s", f"and {result['evaluation_seconds']:.1f} s for the final test")
+    )
+    inner = "".join(
+        f'<div class="card"><span>{html.escape(a)}</span><b>{html.escape(b)}</b><span>{html.escape(c)}</span></div>'
+        for a, b, c in cards
+    )
+    return f'<div class="cards">{inner}</div>'
+
+
+def _curves(records: list[metrics.Record]) -> list[str]:
+    train = [record for record in records if "train" in record]
+    valid = [record for record in records if "valid" in record]
+    names = list(dict.fromkeys(name for record in valid or train for name in (record.get("valid") or record["train"])))
+    charts = []
+    for name in names:
+        curves = [_line("train", train, "train", name), _line("valid", valid, "valid", name)]
+        charts.append(svg.lines(name.replace("_", " "), curves, x="step", y=name.replace("_", " ")))
+    charts.append(
+        svg.lines("learning rate", [_line("rate", train, "train", "learning_rate")], x="step", y="learning rate")
+    )
+    charts.append(
+        svg.lines("throughput", [_line("rate", train, "time", "examples_per_second")], x="step", y="examples/s")
+    )
+    norms = [_line("gradient", train, "train", "grad_norm"), _line("update", train, "train", "update_norm")]
+    charts.append(svg.lines("norms, logarithmic", norms, x="step", y="norm", logarithmic=True))
+    return [f'<div class="charts">{"".join(charts)}</div>'] if any(charts) else []
+
+
+def _line(title: str, records: list[metrics.Record], group: str, name: str) -> Line:
+    found = [(record["step"], record[group][name]) for record in records if name in record.get(group, {})]
+    return Line(title, [step for step, _ in found], [value for _, value in found])
+
+
+def _outcome(schema: Schema, table: dict[str, np.ndarray]) -> str:
+    if "class" in table:
+        target = table["target"] if table["target"].ndim == 1 else table["target"].argmax(axis=-1)
+        n = len(schema.classes)
+        counts = np.bincount(target * n + table["class"], minlength=n * n).reshape(n, n)
+        matrix = svg.confusion("confusion matrix", counts, schema.classes) if n <= 100 else ""
+        return f'<div class="charts">{matrix}{_per_class(counts, schema.classes)}</div>'
+    if "value" in table:
+        charts = []
+        target, value = (table[name].reshape(len(table["loss"]), -1) for name in ("target", "value"))
+        for index, name in enumerate(schema.target_names):
+            true, found = target[:, index], value[:, index]
+            charts.append(
+                svg.points(f"{name}: predicted and true", true, found, x="true", y="predicted", diagonal=True)
+            )
+            charts.append(svg.points(f"{name}: residuals", found, found - true, x="predicted", y="predicted - true"))
+            charts.append(svg.histogram(f"{name}: residuals", found - true, x="predicted - true"))
+        return f'<div class="charts">{"".join(charts)}</div>'
+    if "loss" in table:
+        chart = svg.histogram("nats per token, by window", table["loss"], x="nats per token")
+        return f'<div class="charts">{chart}</div>'
+    return ""
+
+
+def _per_class(counts: np.ndarray, classes: tuple[str, ...]) -> str:
+    """Precision and recall of each class."""
+    rows = []
+    for index, name in enumerate(classes):
+        right, true, found = counts[index, index], counts[index].sum(), counts[:, index].sum()
+        recall, precision = (f"{right / total:.4f}" if total else "–" for total in (true, found))
+        cells = f"<td>{precision}</td><td>{recall}</td><td>{true}</td>"
+        rows.append(f"<tr><th>{html.escape(name)}</th>{cells}</tr>")
+    head = "<tr><th>class</th><th>precision</th><th>recall</th><th>examples</th></tr>"
+    inner = f'<div class="scroll"><table>{head}{"".join(rows)}</table></div>'
+    return f"<figure><figcaption>by class</figcaption>{inner}</figure>"
+
+
+def _most_wrong(schema: Schema, table: dict[str, np.ndarray]) -> str:
+    if "wrong_inputs" not in table:
+        return ""
+    row_of = {int(example): row for row, example in enumerate(table["id"])}
+    rows = [row_of[int(example)] for example in table["wrong_id"]]
+    if schema.input_kind == "token":
+        texts = [(table["loss"][row], _text(tokens)) for row, tokens in zip(rows, table["wrong_inputs"], strict=True)]
+        return "".join(f"<p>{loss:.3f} nats per token</p><pre>{html.escape(text)}</pre>" for loss, text in texts[:6])
+    if schema.input_kind == "image":
+        cells = [
+            f'<div><img alt="example {table["id"][row]}" src="{_picture(image)}">{_verdict(schema, table, row)}</div>'
+            for row, image in zip(rows, table["wrong_inputs"], strict=True)
+        ]
+        return f'<div class="wrongs">{"".join(cells)}</div>'
+    return _wrong_rows(schema, table, rows[:10])
+
+
+def _verdict(schema: Schema, table: dict[str, np.ndarray], row: int) -> str:
+    example = f"<small>example {int(table['id'][row])}</small>"
+    if "class" not in table:
+        return f"{np.ravel(table['value'][row])[0]:.4g}, true {np.ravel(table['target'][row])[0]:.4g}<br>{example}"
+    target = np.asarray(table["target"][row])
+    true, found = int(target if target.ndim == 0 else target.argmax()), int(table["class"][row])
+    share = float(table["probabilities"][row, found])
+    words = f"{html.escape(schema.classes[found])} ({share:.0%}), true {html.escape(schema.classes[true])}"
+    return f"{words}<br>{example}"
+
+
+def _wrong_rows(schema: Schema, table: dict[str, np.ndarray], rows: list[int]) -> str:
+    names = schema.feature_names
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in ("predicted, true", "loss", *names))
+    lines = []
+    for place, row in enumerate(rows):
+        features = "".join(f"<td>{value:.5g}</td>" for value in np.ravel(table["wrong_inputs"][place]))
+        lines.append(f"<tr><td>{_verdict(schema, table, row)}</td><td>{table['loss'][row]:.4g}</td>{features}</tr>")
+    return f'<div class="scroll"><table><tr>{head}</tr>{"".join(lines)}</table></div>'
+
+
+def _picture(image: np.ndarray) -> str:
+    from PIL import Image
+
+    pixels = image if image.dtype == np.uint8 else np.uint8(255 * (image - image.min()) / (np.ptp(image) or 1))
+    picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    if max(picture.size) > _PICTURE:
+        picture.thumbnail((_PICTURE, _PICTURE))
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _text(tokens: np.ndarray) -> str:
+    return bytes(np.asarray(tokens, np.uint8)).decode("utf-8", "replace")
+
+
+def _samples(run_dir: Path) -> str:
+    path = run_dir / "samples.txt"
+    if not path.is_file():
+        return ""
+    texts = path.read_text(encoding="utf-8", errors="replace").split("\n\n--------\n\n")
+    words = "<p>The first quarter of each is the beginning of the validation text; the model wrote the rest.</p>"
+    return words + "".join(f"<pre>{html.escape(text)}</pre>" for text in texts)
+
+
+def _config(settings: Any) -> str:
+    flat = {
+        path: value for path, value in _flat(settings).items() if not path.endswith("variant") or path.count(".") == 1
+    }
+    return svg.table({path.removesuffix(".variant"): _word(value) for path, value in flat.items()})
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(value, dict):
+        items = list(value.items())
+    elif isinstance(value, list) and any(isinstance(element, dict) for element in value):
+        items = [(str(index), element) for index, element in enumerate(value)]
+    else:
+        return {path: value}
+    return {k: v for key, element in items for k, v in _flat(element, f"{path}.{key}".lstrip(".")).items()}
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _data(schema: Schema) -> str:
+    rows = {"source": schema.source, "fingerprint": schema.fingerprint}
+    rows |= {f"{name} examples": f"{count:,}" for name, count in schema.counts}
+    if schema.classes:
+        rows["classes"] = ", ".join(schema.classes)
+    rows |= {f"file {name}": digest for name, digest in schema.files[:10]}
+    return svg.table(rows)
+
+
+def _environment(environment: Any) -> str:
+    flat = {key: value for key, value in environment.items() if key not in ("packages", "command")}
+    rows = {key.replace("_", " "): _word(value) for key, value in flat.items()}
+    return svg.table(rows | dict(environment.get("packages", {}))) if environment else ""

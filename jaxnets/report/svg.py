@@ -1,0 +1,217 @@
+"""Charts as inline SVG: lines, a confusion matrix, points, bars. Colours come from the page's style sheet."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+_WIDTH, _HEIGHT = 640, 300
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 14, 14, 44
+_MOST = 400  # points a line
+
+
+class Line(NamedTuple):
+    """One curve: its name and its points; values that are not finite leave a gap."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+
+
+def ticks(low: float, high: float, *, most: int = 6) -> list[float]:
+    """Round numbers from `low` to `high`, at most about `most`.
+
+    >>> ticks(0.0, 10.0), ticks(0.913, 0.987)
+    ([0.0, 2.0, 4.0, 6.0, 8.0, 10.0], [0.92, 0.94, 0.96, 0.98])
+    """
+    if not high > low:
+        return [low]
+    raw = (high - low) / (most - 1)
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= raw * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
+    digits = max(0, -math.floor(math.log10(step)) + 1)
+    return [round(number * step, digits) for number in range(first, last + 1)]
+
+
+def label(value: float) -> str:
+    """A number as a reader wants it on an axis.
+
+    >>> label(1500.0), label(0.0003), label(0.25)
+    ('1500', '3e-4', '0.25')
+    """
+    if value and not 1e-3 <= abs(value) < 1e5:
+        return f"{value:.2g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
+    return f"{value:.4g}"
+
+
+def lines(title: str, curves: Sequence[Line], *, x: str, y: str, logarithmic: bool = False) -> str:
+    """Curves over one axis, with a legend where there is more than one; "" if there is nothing to draw."""
+    kept = [_kept(curve, logarithmic) for curve in curves]
+    kept = [curve for curve in kept if len(curve.x)]
+    if not kept:
+        return ""
+    xs = np.concatenate([curve.x for curve in kept])
+    ys = np.concatenate([curve.y for curve in kept])
+    frame = _Frame(_span(xs), _span(ys, pad=0.05), logarithmic)
+    marks = []
+    for index, curve in enumerate(kept):
+        points = " ".join(f"{frame.x(a):.1f},{frame.y(b):.1f}" for a, b in zip(curve.x, curve.y, strict=True))
+        if len(curve.x) == 1:
+            place = f'cx="{frame.x(curve.x[0]):.1f}" cy="{frame.y(curve.y[0]):.1f}"'
+            marks.append(f'<circle class="dot c{index}" r="4" {place}/>')
+        marks.append(
+            f'<polyline class="line c{index}" points="{points}"><title>{html.escape(curve.name)}</title></polyline>'
+        )
+    legend = _legend([curve.name for curve in kept]) if len(kept) > 1 else ""
+    return _figure(title, frame.axes(x, y) + "".join(marks), legend=legend)
+
+
+def points(title: str, xs: np.ndarray, ys: np.ndarray, *, x: str, y: str, diagonal: bool = False) -> str:
+    """A scatter of at most some hundred points, with the line y = x if asked for."""
+    chosen = np.linspace(0, len(xs) - 1, min(len(xs), 600)).astype(int)
+    xs, ys = np.asarray(xs, float)[chosen], np.asarray(ys, float)[chosen]
+    both = _span(np.concatenate([xs, ys]), pad=0.05)
+    frame = _Frame(both, both, False) if diagonal else _Frame(_span(xs, pad=0.05), _span(ys, pad=0.05), False)
+    marks = [
+        f'<circle class="dot c0" r="3" cx="{frame.x(a):.1f}" cy="{frame.y(b):.1f}"/>'
+        for a, b in zip(xs, ys, strict=True)
+    ]
+    if diagonal:
+        a, b = both
+        ends = f'x1="{frame.x(a):.1f}" y1="{frame.y(a):.1f}" x2="{frame.x(b):.1f}" y2="{frame.y(b):.1f}"'
+        marks.append(f'<line class="guide" {ends}/>')
+    return _figure(title, frame.axes(x, y) + "".join(marks))
+
+
+def histogram(title: str, values: np.ndarray, *, x: str, bins: int = 30) -> str:
+    """How often values fall where."""
+    counts, edges = np.histogram(values, bins=bins)
+    frame = _Frame((float(edges[0]), float(edges[-1])), (0.0, float(max(counts.max(), 1)) * 1.05), False)
+    bars = []
+    for count, a, b in zip(counts, edges[:-1], edges[1:], strict=True):
+        top, bottom = frame.y(count), frame.y(0)
+        place = f'x="{frame.x(a):.1f}" y="{top:.1f}" width="{max(frame.x(b) - frame.x(a) - 1, 1):.1f}" height="{bottom - top:.1f}"'
+        bars.append(f'<rect class="bar" {place}><title>{count} from {label(a)} to {label(b)}</title></rect>')
+    return _figure(title, frame.axes(x, "examples") + "".join(bars))
+
+
+def confusion(title: str, counts: np.ndarray, names: Sequence[str]) -> str:
+    """Rows are the true classes, columns the predicted ones; a cell's strength is its share of the row."""
+    n = len(names)
+    side = max(14.0, min(46.0, 520.0 / n))
+    longest = max(len(name) for name in names)
+    left = 30 + min(longest, 14) * 7.5
+    width, height = left + side * n + 10, side * n + 34 + min(longest, 14) * (7.5 if longest > 3 else 3)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    cells = []
+    for row in range(n):
+        for column in range(n):
+            x, y, count = left + column * side, 4 + row * side, int(counts[row, column])
+            words = f"true {html.escape(names[row])}, predicted {html.escape(names[column])}: {count}"
+            kind = "right" if row == column else "wrong"
+            cells.append(
+                f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{side - 1:.1f}" height="{side - 1:.1f}" '
+                f'fill-opacity="{_strength(shares[row, column]):.3f}"><title>{words}</title></rect>'
+            )
+            if count and side >= 20:
+                strong = " strong" if shares[row, column] > 0.5 else ""
+                cells.append(
+                    f'<text class="cell{strong}" x="{x + side / 2:.1f}" y="{y + side / 2 + 4:.1f}">{count}</text>'
+                )
+        place = 4 + row * side + side / 2
+        cells.append(f'<text class="name end" x="{left - 6:.1f}" y="{place + 4:.1f}">{_short(names[row])}</text>')
+        x, y = left + row * side + side / 2, 4 + n * side
+        if longest > 3:
+            turned = f'x="{x + 4:.1f}" y="{y + 8:.1f}" transform="rotate(-90 {x + 4:.1f} {y + 8:.1f})"'
+            cells.append(f'<text class="name end" {turned}>{_short(names[row])}</text>')
+        else:
+            cells.append(f'<text class="name mid" x="{x:.1f}" y="{y + 14:.1f}">{_short(names[row])}</text>')
+    cells.append(f'<text class="axis mid" x="{left + side * n / 2:.1f}" y="{height - 4:.1f}">predicted</text>')
+    middle = 4 + side * n / 2
+    cells.append(f'<text class="axis mid" x="12" y="{middle:.1f}" transform="rotate(-90 12 {middle:.1f})">true</text>')
+    box = f'viewBox="0 0 {width:.0f} {height:.0f}" style="max-width:{width:.0f}px"'
+    return f'<figure><figcaption>{html.escape(title)}</figcaption><svg role="img" {box}>{"".join(cells)}</svg></figure>'
+
+
+class _Frame:
+    """Data coordinates to places in the picture."""
+
+    def __init__(self, xs: tuple[float, float], ys: tuple[float, float], logarithmic: bool) -> None:
+        self.xs, self.ys, self.logarithmic = xs, ys, logarithmic
+
+    def x(self, value: float) -> float:
+        low, high = self.xs
+        return _LEFT + (value - low) / (high - low) * (_WIDTH - _LEFT - _RIGHT)
+
+    def y(self, value: float) -> float:
+        low, high = self.ys
+        return _HEIGHT - _BOTTOM - (value - low) / (high - low) * (_HEIGHT - _TOP - _BOTTOM)
+
+    def axes(self, x: str, y: str) -> str:
+        parts = []
+        for value in ticks(*self.ys):
+            place = self.y(value)
+            words = label(10**value) if self.logarithmic else label(value)
+            parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{place:.1f}" y2="{place:.1f}"/>')
+            parts.append(f'<text class="tick end" x="{_LEFT - 6}" y="{place + 4:.1f}">{words}</text>')
+        for value in ticks(*self.xs):
+            place = self.x(value)
+            parts.append(f'<text class="tick mid" x="{place:.1f}" y="{_HEIGHT - _BOTTOM + 18}">{label(value)}</text>')
+        bottom = _HEIGHT - _BOTTOM
+        parts.append(f'<line class="edge" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{bottom}" y2="{bottom}"/>')
+        middle = (_LEFT + _WIDTH - _RIGHT) / 2
+        parts.append(f'<text class="axis mid" x="{middle}" y="{_HEIGHT - 8}">{html.escape(x)}</text>')
+        up = (_TOP + bottom) / 2
+        parts.append(f'<text class="axis mid" x="12" y="{up}" transform="rotate(-90 12 {up})">{html.escape(y)}</text>')
+        return "".join(parts)
+
+
+def _figure(title: str, content: str, *, legend: str = "") -> str:
+    caption = html.escape(title)
+    return (
+        f'<figure><figcaption>{caption}{legend}</figcaption><svg role="img" aria-label="{caption}" '
+        f'viewBox="0 0 {_WIDTH} {_HEIGHT}">{content}</svg></figure>'
+    )
+
+
+def _legend(names: Sequence[str]) -> str:
+    return "".join(f'<span class="key k{index}">{html.escape(name)}</span>' for index, name in enumerate(names))
+
+
+def _kept(curve: Line, logarithmic: bool) -> Line:
+    xs, ys = np.asarray(curve.x, float), np.asarray(curve.y, float)
+    good = np.isfinite(ys) & ((ys > 0) | (not logarithmic))
+    xs, ys = xs[good], np.log10(ys[good]) if logarithmic else ys[good]
+    if len(xs) > _MOST:
+        chosen = np.unique(np.linspace(0, len(xs) - 1, _MOST).astype(int))
+        xs, ys = xs[chosen], ys[chosen]
+    return Line(curve.name, xs.tolist(), ys.tolist())
+
+
+def _span(values: np.ndarray, *, pad: float = 0.0) -> tuple[float, float]:
+    low, high = float(np.min(values)), float(np.max(values))
+    if low == high:
+        half = abs(low) * 0.05 or 0.5
+        return low - half, high + half
+    more = (high - low) * pad
+    return low - more, high + more
+
+
+def _strength(share: float) -> float:
+    return 0.04 + 0.9 * math.sqrt(share) if share else 0.03
+
+
+def _short(name: str) -> str:
+    return html.escape(name if len(name) <= 14 else name[:13] + "…")
+
+
+def table(rows: Mapping[str, str]) -> str:
+    """Two columns of words, both escaped."""
+    cells = "".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>" for k, v in rows.items())
+    return f'<div class="scroll"><table>{cells}</table></div>'
