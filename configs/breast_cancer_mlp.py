@@ -1,4 +1,4 @@
-"""Breast cancer Wisconsin (569 rows, 30 features, UCI via scikit-learn), a multilayer perceptron on standardised features.
+"""Breast cancer Wisconsin (569 rows, 30 features, UCI via scikit-learn), a multilayer perceptron.
 
 command   jaxnets train configs/breast_cancer_mlp.py
 hardware  two CPU cores, a few seconds

@@ -18,5 +18,5 @@ experiment = Experiment(
     model=CNN(channels=(32, 64), hidden=128, dropout=0.3),
     task=Classification(label_smoothing=0.05),
     optim=AdamW(lr=3e-3, weight_decay=0.02, schedule=OneCycle()),
-    loop=Loop(epochs=40, log_every=50, eval_every=200, save_every=400, monitor="nll"),
+    loop=Loop(epochs=120, log_every=100, eval_every=200, save_every=400, monitor="nll"),
 )

@@ -99,7 +99,7 @@ class Checkpoints:
         return min(step for step, metric in known.items() if metric == best)
 
     def save(self, step: int, tree: PyTree, notes: dict[str, Any], *, metric: float | None = None) -> None:
-        """Copies `tree` to the host and returns; a thread writes it. Raises CheckpointError if the save before failed."""
+        """Copies `tree` to the host and returns; a thread writes it. CheckpointError if the save before failed."""
         self.wait()
         host = jax.tree.map(lambda leaf: np.array(jax.device_get(leaf), copy=True), tree)
         self._thread = threading.Thread(target=self._write, args=(step, host, notes, metric), name="jaxnets-checkpoint")
@@ -126,8 +126,8 @@ class Checkpoints:
         steps = list(reversed(self.steps))
         if not steps and (self._directory / _ONCE).exists():
             raise CheckpointError(
-                f"{self._directory} held checkpoints and holds none now; restore one from a copy, or start anew in another "
-                "--run-dir"
+                f"{self._directory} held checkpoints and holds none now; restore one from a copy, "
+                "or start anew in another --run-dir"
             )
         if not steps:
             return None
@@ -142,8 +142,9 @@ class Checkpoints:
             except _Damaged as error:
                 bad.append(f"checkpoint {number} is damaged: {error}")
                 say(f"{bad[-1]}; it is not used")
+        why = "; ".join(bad) or f"there is no {step}"
         raise CheckpointError(
-            f"none of the checkpoints {steps} in {self._directory} can be used: {'; '.join(bad) or f'there is no {step}'}; "
+            f"none of the checkpoints {steps} in {self._directory} can be used: {why}; "
             "restore one from a copy, or start anew in another --run-dir"
         )
 
@@ -191,8 +192,8 @@ class Checkpoints:
         full = "No space left" in str(error) or getattr(error, "errno", None) == 28
         if full or free < 1 << 20:
             return (
-                f"no space is left on the disk of {self._directory} ({free / 2**20:.1f} MiB free); older checkpoints are "
-                "intact: free some space and give the same command again"
+                f"no space is left on the disk of {self._directory} ({free / 2**20:.1f} MiB free); "
+                "older checkpoints are intact: free some space and give the same command again"
             )
         return f"{type(error).__name__}: {first}"
 
@@ -259,8 +260,9 @@ def _check_leaves(written: list[dict[str, Any]], names: list[str], wanted: list[
     for path in [*have, *want]:
         if have.get(path) != want.get(path):
             raise CheckpointError(
-                f"checkpoint {step} does not fit: {path} is {_words(have.get(path))} there and {_words(want.get(path))} "
-                "in this config; continue with the config it was trained with, or start anew in another --run-dir"
+                f"checkpoint {step} does not fit: {path} is {_words(have.get(path))} there "
+                f"and {_words(want.get(path))} in this config; continue with the config "
+                "it was trained with, or start anew in another --run-dir"
             )
 
 

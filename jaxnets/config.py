@@ -160,7 +160,7 @@ def _assign(node: Any, keys: list[str], path: str, text: str) -> Any:
         raise ConfigError(_unknown(node, keys[0], path))
     value = getattr(node, name)
     if len(keys) == 1:
-        variants = [kind for kind in _members(kinds[name]) if dataclasses.is_dataclass(kind)]
+        variants = _stages(kinds[name])
         if variants and not _is_tuple(kinds[name]):
             return dataclasses.replace(node, **{name: _switch(value, variants, path, text)})
         return dataclasses.replace(node, **{name: _convert(kinds[name], text, path, text=True)})
@@ -178,7 +178,7 @@ def _assign(node: Any, keys: list[str], path: str, text: str) -> Any:
     try:
         return dataclasses.replace(node, **{name: _assign(value, keys[1:], path, text)})
     except ConfigError as error:
-        others = [k for k in _members(kinds[name]) if dataclasses.is_dataclass(k) and keys[1] in _field_types(k)]
+        others = [k for k in _stages(kinds[name]) if keys[1] in _field_types(k)]
         if keys[1] not in _field_types(type(value)) and others:
             names = ", ".join(variant_name(kind) for kind in others)
             prefix = path.rsplit("." + ".".join(keys[1:]), 1)[0]
@@ -219,6 +219,11 @@ def _members(kind: Any) -> tuple[Any, ...]:
     return (kind,)
 
 
+def _stages(kind: Any) -> list[type]:
+    """The dataclasses among the members of a union."""
+    return [member for member in _members(kind) if isinstance(member, type) and dataclasses.is_dataclass(member)]
+
+
 def _is_tuple(kind: Any) -> bool:
     return any(typing.get_origin(member) is tuple for member in _members(kind))
 
@@ -243,7 +248,7 @@ def _convert(kind: Any, value: Any, path: str, *, text: bool) -> Any:
     if type(None) in members and (value is None or (text and value.lower() == "none")):
         return None
     members = tuple(member for member in members if member is not type(None))
-    stages = [member for member in members if dataclasses.is_dataclass(member)]
+    stages = _stages(kind)
     if stages:
         return _convert_stage(stages, value, path, text=text)
     errors = []
@@ -386,7 +391,7 @@ def _leaves(value: Any, path: str, kind: Any = None) -> Iterable[tuple[str, Any,
     if dataclasses.is_dataclass(value):
         members = [m for m in _members(kind) if m is not type(None)]
         if kind is not None and type(value) not in members:
-            names = [variant_name(m) for m in members if dataclasses.is_dataclass(m)]
+            names = [variant_name(m) for m in _stages(kind)]
             raise ConfigError(_choice(path, variant_name(type(value)), names))
         for name, annotation in _field_types(type(value)).items():
             yield from _leaves(getattr(value, name), f"{path}.{name}".lstrip("."), annotation)

@@ -119,7 +119,8 @@ def test(
 
 def _write_table(path: Path, table: dict[str, np.ndarray]) -> None:
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **table)
+    columns: dict[str, Any] = table
+    np.savez_compressed(buffer, **columns)
     write_atomically(path, buffer.getvalue())
 
 

@@ -108,8 +108,15 @@ def batch_number(step: int, passed_over: list[int]) -> int:
 
 
 def fit(
-    train_state: TrainState, notes: Notes, *, start: int, loop: Loop, cadence: Cadence, actions: Actions, signals: Signals
-) -> tuple[TrainState, Notes, int]:  # fmt: skip
+    train_state: TrainState,
+    notes: Notes,
+    *,
+    start: int,
+    loop: Loop,
+    cadence: Cadence,
+    actions: Actions,
+    signals: Signals,
+) -> tuple[TrainState, Notes, int]:
     """Trains from step `start` to the end, or raises `Interrupted` after saving, or `NonFiniteError`."""
     return _Fit(train_state, notes, start, loop, cadence, actions, signals).run()
 

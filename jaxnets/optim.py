@@ -281,9 +281,9 @@ def _orthogonal_momentum(beta: Any) -> optax.GradientTransformation:
         x = x.T if matrix.shape[0] > matrix.shape[1] else x
         return x * max(1.0, matrix.shape[1] / matrix.shape[0]) ** 0.5
 
-    def update(gradients: PyTree, state: PyTree, params: PyTree = None) -> tuple[PyTree, PyTree]:
-        moment = jax.tree.map(lambda m, g: beta * m + (1 - beta) * g, state, gradients)
-        ahead = jax.tree.map(lambda m, g: beta * m + (1 - beta) * g, moment, gradients)
+    def update(updates: PyTree, state: PyTree, params: PyTree = None) -> tuple[PyTree, PyTree]:
+        moment = jax.tree.map(lambda m, g: beta * m + (1 - beta) * g, state, updates)
+        ahead = jax.tree.map(lambda m, g: beta * m + (1 - beta) * g, moment, updates)
         updates = jax.tree.map(lambda leaf: jax.vmap(orthogonal)(leaf) if leaf.ndim == 3 else orthogonal(leaf), ahead)
         return updates, moment
 

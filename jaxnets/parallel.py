@@ -70,8 +70,8 @@ class Compiled(NamedTuple):
 
 
 def compile_step(
-    step: Callable[[TrainState, PyTree], tuple[TrainState, PyTree]],
-    batch_of: Callable[[PyTree, Any], PyTree],
+    step: Callable[[TrainState, PyTree, PyTree], tuple[TrainState, PyTree]],
+    batch_of: Callable[[PyTree, PyTree, Any], PyTree],
     layout: Layout,
     *,
     constants: PyTree,
@@ -79,7 +79,7 @@ def compile_step(
     feed: PyTree,
     length: int,
 ) -> Compiled:
-    """Compiles `step(train_state, batch, constants)` for `feed`, from which `batch_of(feed, constants, i)` takes step i.
+    """Compiles `step(train_state, batch, constants)` for `feed`; `batch_of(constants, feed, i)` gives step i's batch.
 
     `constants` stay on the devices: the experiment's numbers and, if it fits, the data set. The train state is donated.
     """

@@ -11,7 +11,7 @@ _PLAIN_SECONDS = 5.0  # between plain lines
 
 
 class Progress:
-    """`with Progress() as progress:`; `begin(total, start)`, then `show(step, figures)` and `say(line)`, then `end()`."""
+    """A context: `begin(total, start)`, then `show(step, figures)` and `say(line)`, then `end()`."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet, self._bar, self._task = quiet, None, None

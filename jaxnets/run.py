@@ -370,7 +370,7 @@ class _Run:
         return f"{where}; batch {number}, example ids {', '.join(map(str, ids[:8]))}{more}"
 
     def _finish(self, train_state: TrainState, notes: Notes, steps: int) -> Result:
-        """Weights, test, samples, result and report. Whoever is killed here finds the last checkpoint and comes back."""
+        """Weights, test, samples, result and report. A run killed here comes back from its last checkpoint."""
         self.signals.release()
         tested_step = steps
         best = self.checkpoints.best_step if self.experiment.loop.keep_best else None

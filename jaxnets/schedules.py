@@ -54,7 +54,7 @@ class Rsqrt:
 
 @experiment_dataclass
 class WSD:
-    """Warm-up, stable, decay: 1 until the last share `decay_share` of the steps, then linearly to `end` (Hu et al., 2024)."""
+    """Warm-up, stable, decay: 1 until the last `decay_share` of the steps, then a line to `end` (Hu et al., 2024)."""
 
     warmup_steps: float | None = number(None)  # steps
     decay_share: float = number(0.2)  # share of the steps

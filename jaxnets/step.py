@@ -82,7 +82,7 @@ def make_step(
     The loss is `sum(l·w) / sum(w)` over the whole batch: over its `accumulate` micro-batches and, if `axis` names a
     device axis, over all its devices. `sums["metrics"]` adds over steps; `sums["health"]` holds `finite` (bool) and
     `leaf` (the index of the first gradient leaf that is not finite, -1 if all are).
-    With `skip_nonfinite` a step that is not finite leaves params, state, optimizer and average bit for bit as they were.
+    With `skip_nonfinite` a step that is not finite leaves params, state, optimizer and average bit-equal.
     """
 
     def objective(params: PyTree, frozen: PyTree, state: PyTree, micro: PyTree, key: Array) -> tuple[Array, Any]:

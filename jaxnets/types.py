@@ -187,9 +187,7 @@ def stage(default: Any) -> Any:
     return dataclasses.field(default=default, metadata={"leaf": True})
 
 
-@typing.dataclass_transform(
-    frozen_default=True, kw_only_default=True, field_specifiers=(number, stage, dataclasses.field)
-)
+@typing.dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(dataclasses.field,))
 def experiment_dataclass(cls: type[T]) -> type[T]:
     """A frozen, keyword-only dataclass that is a pytree: numbers are leaves, everything else is structure.
 

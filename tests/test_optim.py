@@ -76,12 +76,15 @@ def test_lanes_are_separate_runs(name):
             np.testing.assert_allclose(a[index], b, rtol=2e-4, atol=2e-5)
 
 
+MASK = optim._by_path(TARGET, lambda path: "kernel" in path)
+
+
 @pytest.mark.parametrize(
     "config, reference",
     [
         (optim.SGD(lr=0.05, schedule=Constant()), optax.sgd(0.05, momentum=0.9, nesterov=True)),
         (optim.Adam(lr=0.05, schedule=Constant()), optax.adam(0.05)),
-        (optim.AdamW(lr=0.05, schedule=Constant(), weight_decay=0.1), optax.adamw(0.05, weight_decay=0.1, mask=optim._by_path(TARGET, lambda p: "kernel" in p))),
+        (optim.AdamW(lr=0.05, schedule=Constant(), weight_decay=0.1), optax.adamw(0.05, weight_decay=0.1, mask=MASK)),
         (optim.Lion(lr=0.01, schedule=Constant(), weight_decay=None), optax.lion(0.01, b2=0.99, weight_decay=0.0)),
         (optim.Lamb(lr=0.01, schedule=Constant(), weight_decay=None), optax.lamb(0.01)),
     ],

@@ -16,7 +16,7 @@ from jaxnets.files import fingerprint, hash_file
 
 
 def read(name: str) -> Table:
-    """Decoded once into the cache, keyed by content. Raises DataError naming file and row of a picture that is broken."""
+    """Decoded once into the cache, keyed by content. DataError names file and row of a picture that is broken."""
     files = {}
     for split in ("train", "test"):
         path = locate(f"{name}_{split}.parquet")
@@ -75,7 +75,7 @@ def _columns(path: Path) -> tuple[np.ndarray, np.ndarray]:
 def _image(value: Any, path: Path, row: int) -> np.ndarray:
     from PIL import Image, UnidentifiedImageError
 
-    encoded = value.get("bytes") if isinstance(value, dict) else value
+    encoded: Any = value.get("bytes") if isinstance(value, dict) else value
     try:
         with Image.open(io.BytesIO(encoded)) as picture:
             pixels = np.asarray(picture.convert("L" if picture.mode in ("1", "L", "I", "I;16") else "RGB"), np.uint8)

@@ -63,7 +63,8 @@ class Schema:
         for name in ("counts", "files"):
             values[name] = tuple(values[name].items())
         kinds = typing.get_type_hints(cls)
-        return cls(**{n: tuple(v) if typing.get_origin(kinds[n]) is tuple else v for n, v in values.items()})
+        typed: dict[str, Any] = {n: tuple(v) if typing.get_origin(kinds[n]) is tuple else v for n, v in values.items()}
+        return cls(**typed)
 
 
 class Split(NamedTuple):
@@ -86,7 +87,7 @@ class Dataset(NamedTuple):
 
 
 def preprocess(schema: Schema, inputs: Any) -> Any:
-    """Raw inputs as a model takes them: images scaled to 0..1, then standardised; rows standardised; tokens as they are."""
+    """Raw inputs as a model takes them: images scaled to 0..1, rows and images standardised, tokens as they are."""
     if schema.input_kind == "token":
         return inputs
     inputs = jnp.asarray(inputs)

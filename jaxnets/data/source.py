@@ -39,8 +39,8 @@ def load(config: Data) -> Dataset:
             near = difflib.get_close_matches(kind, BUILTIN, n=2, cutoff=0.5)
             hint = f"; perhaps you meant {', '.join(near)}" if near else ""
             raise ConfigError(
-                f"data.source {config.source!r} is not known; use one of {', '.join(BUILTIN)}, tfds:NAME, parquet:NAME or "
-                f"text:FILE{hint}"
+                f"data.source {config.source!r} is not known; use one of {', '.join(BUILTIN)}, "
+                f"tfds:NAME, parquet:NAME or text:FILE{hint}"
             )
         if kind == "python_text":
             return _tokens(config, *tfds.read_python_text())

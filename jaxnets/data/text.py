@@ -11,7 +11,7 @@ from jaxnets.errors import DataError
 
 
 def read(name: str) -> tuple[np.ndarray, dict[str, str], str]:
-    """(tokens uint8, files, fingerprint) of a file, looked for here and in JAXNETS_DATA. DataError if it is not there."""
+    """(tokens uint8, files, fingerprint) of a file here or in JAXNETS_DATA. DataError if it is in neither."""
     path = locate(name)
     if path is None:
         raise DataError(f"text:{name}: there is no such file here or in JAXNETS_DATA; give a path")

@@ -62,7 +62,7 @@ def read_catalogue(name: str) -> Table:
         rows, splits = [], {}
         for own in wanted:
             try:
-                part = list(builder.as_data_source(split=own))
+                part = list(builder.as_data_source(own))
             except Exception as error:
                 raise DataError(
                     f"tfds:{name}, split {own}, cannot be read: {error}; it has {', '.join(builder.info.splits)}"
@@ -112,7 +112,7 @@ def _rows(folder: Path, version_dir: Path) -> tuple[list[Any], Any]:
 
         try:
             builder = tfds.builder_from_directory(str(version_dir))
-            return list(builder.as_data_source(split="rows")), builder.info.features
+            return list(builder.as_data_source("rows")), builder.info.features
         except Exception as error:
             raise DataError(
                 f"{folder} cannot be read ({error}); delete the folder, it will be prepared again"

@@ -34,7 +34,7 @@ def from_linen(
     (4, 2)
     """
 
-    def mode(value: bool) -> dict[str, bool]:
+    def mode(value: bool) -> dict[str, Any]:
         return {} if train is None else {train: value}
 
     def init(key: Array, inputs: PyTree, /) -> tuple[PyTree, PyTree]:
@@ -97,7 +97,7 @@ def from_nnx(make: Callable[..., Any]) -> Model:
     """
     from flax import nnx
 
-    def split(key: Array) -> tuple[Any, Any, Any, Any]:
+    def split(key: Array) -> Any:
         return nnx.split(make(nnx.Rngs(params=key, dropout=key)), nnx.Param, nnx.RngState, ...)
 
     def plain(state: Any) -> PyTree:

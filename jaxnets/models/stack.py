@@ -15,7 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-_AXES = {"params": 0, "batch_stats": 0, "cache": 0}
+_AXES: Any = {"params": 0, "batch_stats": 0, "cache": 0}
 unrolled_path: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar("unrolled_path", default=())
 
 
@@ -41,7 +41,7 @@ class Stack(nn.Module):
             variable_axes=_AXES,
             split_rngs={"params": True, "dropout": True},
             length=self.depth,
-            in_axes=nn.broadcast,
+            in_axes=nn.broadcast,  # pyright: ignore[reportArgumentType]
         )
         return scanned(self.make, name="blocks")(x, train)[0]
 

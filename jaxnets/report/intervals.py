@@ -24,7 +24,7 @@ def wilson(right: int, total: int) -> Interval:
 
 
 def bootstrap(figure: Callable[[np.ndarray], float], total: int) -> Interval:
-    """The 2.5 % and 97.5 % points of `figure(rows)` over resamples of `total` rows (Efron, 1979); always the same draws.
+    """The 2.5 % and 97.5 % points of `figure(rows)` over resamples of the rows (Efron, 1979), always the same.
 
     >>> values = np.arange(100.0)
     >>> low, high = bootstrap(lambda rows: values[rows].mean(), 100)

@@ -21,31 +21,7 @@ from jaxnets.report.svg import Line
 _UP = ("accuracy", "r2")  # shown first where they are there
 _PICTURE = 96  # pixels, the side of a most-wrong picture
 
-_STYLE = """
-:root{--ink:#1c2430;--soft:#5b6675;--line:#dfe4ea;--back:#fff;--card:#f6f8fa;--a:#1f6fb4;--b:#d95f0e;--c:#2a8a57;--d:#7d4fa8}
-@media (prefers-color-scheme:dark){:root{--ink:#e6eaf0;--soft:#9aa7b8;--line:#323b47;--back:#14181e;--card:#1d232b;
---a:#63a9e6;--b:#f28e4b;--c:#5cc28c;--d:#b58be0}}
-*{box-sizing:border-box}body{margin:0 auto;padding:24px 20px 60px;max-width:1180px;background:var(--back);color:var(--ink);
-font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
-h1{font-size:24px;margin:0 0 2px}h2{font-size:18px;margin:36px 0 12px;border-bottom:1px solid var(--line);padding-bottom:4px}
-p{margin:4px 0;color:var(--soft)}.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(170px,1fr));gap:12px;margin:18px 0}
-.card{background:var(--card);border-radius:8px;padding:12px 14px}.card b{display:block;font-size:24px;font-variant-numeric:tabular-nums}
-.card span{color:var(--soft);font-size:13px;display:block}.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:18px}
-figure{margin:0;min-width:0}figcaption{font-weight:600;font-size:14px;margin-bottom:4px}svg{width:100%;height:auto;display:block}
-.key{font-weight:400;font-size:13px;margin-left:14px}.key::before{content:"";display:inline-block;width:14px;height:3px;
-margin-right:5px;vertical-align:middle;background:currentColor}.k0{color:var(--a)}.k1{color:var(--b)}.k2{color:var(--c)}.k3{color:var(--d)}
-.line{fill:none;stroke-width:1.8;stroke-linejoin:round}.line.c0{stroke:var(--a)}.line.c1{stroke:var(--b)}.line.c2{stroke:var(--c)}.line.c3{stroke:var(--d)}
-.dot{fill-opacity:.55}.dot.c0{fill:var(--a)}.dot.c1{fill:var(--b)}.dot.c2{fill:var(--c)}.bar{fill:var(--a);fill-opacity:.75}
-.guide{stroke:var(--soft);stroke-dasharray:5 4}.grid{stroke:var(--line)}.edge{stroke:var(--soft)}
-text{font:12px system-ui,sans-serif;fill:var(--soft)}.mid{text-anchor:middle}.end{text-anchor:end}.name{fill:var(--ink)}
-.right{fill:var(--a)}.wrong{fill:var(--b)}.cell{text-anchor:middle;fill:var(--ink);font-size:12px}.cell.strong{fill:#fff}
-.scroll{overflow-x:auto}table{border-collapse:collapse;font-size:13px}th,td{text-align:left;padding:3px 14px 3px 0;
-border-bottom:1px solid var(--line);font-variant-numeric:tabular-nums;vertical-align:top}th{font-weight:500;color:var(--soft);white-space:nowrap}
-.wrongs{display:grid;grid-template-columns:repeat(auto-fill,minmax(112px,1fr));gap:14px}.wrongs img{width:96px;height:auto;
-image-rendering:pixelated;border:1px solid var(--line);border-radius:4px;display:block}.wrongs div{font-size:13px}.wrongs small{color:var(--soft)}
-pre{background:var(--card);padding:12px;border-radius:8px;overflow-x:auto;font-size:12.5px;line-height:1.45;white-space:pre-wrap;
-overflow-wrap:anywhere;margin:8px 0}details summary{cursor:pointer;color:var(--soft);margin:8px 0}
-""".strip()
+_STYLE = Path(__file__).with_name("style.css")
 
 
 def write(run_dir: Path) -> Path:
@@ -80,7 +56,7 @@ def write(run_dir: Path) -> Path:
     page = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1"><link rel="icon" href="data:,">'
-        f"<title>{title}</title><style>{_STYLE}</style></head><body>{body}</body></html>\n"
+        f"<title>{title}</title><style>{_STYLE.read_text()}</style></head><body>{body}</body></html>\n"
     )
     write_atomically(run_dir / "report.html", page.encode())
     return run_dir / "report.html"
@@ -239,7 +215,8 @@ def _wrong_rows(schema: Schema, table: dict[str, np.ndarray], rows: list[int]) -
 def _picture(image: np.ndarray) -> str:
     from PIL import Image
 
-    pixels = image if image.dtype == np.uint8 else np.uint8(255 * (image - image.min()) / (np.ptp(image) or 1))
+    scaled = image if image.dtype == np.uint8 else 255 * (image - image.min()) / (np.ptp(image) or 1)
+    pixels = np.asarray(scaled).astype(np.uint8)
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     if max(picture.size) > _PICTURE:
         picture.thumbnail((_PICTURE, _PICTURE))

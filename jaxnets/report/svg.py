@@ -96,7 +96,8 @@ def histogram(title: str, values: np.ndarray, *, x: str, bins: int = 30) -> str:
     bars = []
     for count, a, b in zip(counts, edges[:-1], edges[1:], strict=True):
         top, bottom = frame.y(count), frame.y(0)
-        place = f'x="{frame.x(a):.1f}" y="{top:.1f}" width="{max(frame.x(b) - frame.x(a) - 1, 1):.1f}" height="{bottom - top:.1f}"'
+        width = max(frame.x(b) - frame.x(a) - 1, 1)
+        place = f'x="{frame.x(a):.1f}" y="{top:.1f}" width="{width:.1f}" height="{bottom - top:.1f}"'
         bars.append(f'<rect class="bar" {place}><title>{count} from {label(a)} to {label(b)}</title></rect>')
     return _figure(title, frame.axes(x, "examples") + "".join(bars))
 

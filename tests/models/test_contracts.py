@@ -117,9 +117,13 @@ def test_unrolled_is_scanned(name):
 
 @pytest.mark.parametrize(
     "model, expected",
-    [(lambda: resnet50(1000), 25_557_032), (lambda: vit_b16(1000), 86_567_656), (lambda: resnet18(1000, stem="imagenet"), 11_689_512),
-     (lambda: resnet34(1000, stem="imagenet"), 21_797_672)],
-)  # fmt: skip
+    [
+        (lambda: resnet50(1000), 25_557_032),
+        (lambda: vit_b16(1000), 86_567_656),
+        (lambda: resnet18(1000, stem="imagenet"), 11_689_512),
+        (lambda: resnet34(1000, stem="imagenet"), 21_797_672),
+    ],
+)
 def test_written_parameter_counts(model, expected):
     params, _ = jax.eval_shape(model().init, jax.random.key(0), jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32))
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == expected

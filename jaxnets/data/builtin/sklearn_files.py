@@ -11,8 +11,8 @@ import numpy as np
 
 def read_csv(name: str) -> tuple[list[str], np.ndarray]:
     """(words of the first line, the rest as float64) of a CSV file; the first line holds counts and class names."""
-    with (resources.files("sklearn.datasets.data") / name).open(encoding="utf-8", newline="") as file:
-        rows = list(csv.reader(file))
+    text = (resources.files("sklearn.datasets.data") / name).read_text(encoding="utf-8")
+    rows = list(csv.reader(text.splitlines()))
     return rows[0], np.asarray(rows[1:], np.float64)
 
 

@@ -1,4 +1,4 @@
-"""The running interpreter's own library: the source of its top-level modules and the text of its help topics, as bytes."""
+"""The running interpreter's own library: the source of its top-level modules, and its help topics, as bytes."""
 
 from __future__ import annotations
 
