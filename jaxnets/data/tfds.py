@@ -48,7 +48,7 @@ def read_catalogue(name: str) -> Table:
         import tensorflow_datasets as tfds
 
         try:
-            builder = tfds.builder(name, file_format="array_record")
+            builder: Any = tfds.builder(name, file_format="array_record")
         except Exception as error:
             raise ConfigError(
                 f"data.source tfds:{name} cannot be found: {str(error).splitlines()[0]}; see the catalogue of TFDS"
@@ -62,7 +62,7 @@ def read_catalogue(name: str) -> Table:
         rows, splits = [], {}
         for own in wanted:
             try:
-                part = list(builder.as_data_source(own))
+                part = list(builder.as_data_source(split=own))
             except Exception as error:
                 raise DataError(
                     f"tfds:{name}, split {own}, cannot be read: {error}; it has {', '.join(builder.info.splits)}"
@@ -111,8 +111,8 @@ def _rows(folder: Path, version_dir: Path) -> tuple[list[Any], Any]:
         import tensorflow_datasets as tfds
 
         try:
-            builder = tfds.builder_from_directory(str(version_dir))
-            return list(builder.as_data_source("rows")), builder.info.features
+            builder: Any = tfds.builder_from_directory(str(version_dir))
+            return list(builder.as_data_source(split="rows")), builder.info.features
         except Exception as error:
             raise DataError(
                 f"{folder} cannot be read ({error}); delete the folder, it will be prepared again"

@@ -239,10 +239,9 @@ def _samples(run_dir: Path) -> str:
 
 
 def _config(settings: Any) -> str:
-    flat = {
-        path: value for path, value in _flat(settings).items() if not path.endswith("variant") or path.count(".") == 1
-    }
-    return svg.table({path.removesuffix(".variant"): _word(value) for path, value in flat.items()})
+    flat = {path.removesuffix(".variant"): value for path, value in _flat(settings).items() if path != "variant"}
+    rows = {path: _word(value) for path, value in flat.items() if path != value}  # `loop: loop` says nothing
+    return f'<div class="columns">{svg.table(rows)}</div>'
 
 
 def _flat(value: Any, path: str = "") -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 _WIDTH, _HEIGHT = 640, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 14, 14, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 78, 14, 14, 44
 _MOST = 400  # points a line
 
 
@@ -43,8 +43,10 @@ def label(value: float) -> str:
     """A number as a reader wants it on an axis.
 
     >>> label(1500.0), label(0.0003), label(0.25)
-    ('1500', '3e-4', '0.25')
+    ('1,500', '3e-4', '0.25')
     """
+    if 1000 <= abs(value) < 1e6:
+        return f"{value:,.0f}"
     if value and not 1e-3 <= abs(value) < 1e5:
         return f"{value:.2g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
     return f"{value:.4g}"
@@ -115,7 +117,7 @@ def confusion(title: str, counts: np.ndarray, names: Sequence[str]) -> str:
         for column in range(n):
             x, y, count = left + column * side, 4 + row * side, int(counts[row, column])
             words = f"true {html.escape(names[row])}, predicted {html.escape(names[column])}: {count}"
-            kind = "right" if row == column else "wrong"
+            kind = "none" if not count else "right" if row == column else "wrong"
             cells.append(
                 f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{side - 1:.1f}" height="{side - 1:.1f}" '
                 f'fill-opacity="{_strength(shares[row, column]):.3f}"><title>{words}</title></rect>'
@@ -205,7 +207,7 @@ def _span(values: np.ndarray, *, pad: float = 0.0) -> tuple[float, float]:
 
 
 def _strength(share: float) -> float:
-    return 0.04 + 0.9 * math.sqrt(share) if share else 0.03
+    return 0.04 + 0.9 * math.sqrt(share) if share else 1.0
 
 
 def _short(name: str) -> str:
