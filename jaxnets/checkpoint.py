@@ -234,7 +234,7 @@ class Checkpoints:
         names, wanted = _named(like)
         _check_leaves(manifest["leaves"], names, wanted, step)
         try:
-            leaves = _load_arrays(folder / _ARRAYS, len(names))
+            leaves = _load_arrays(folder / _ARRAYS, wanted)
         except Exception as error:
             raise _Damaged(f"{folder.name}/{_ARRAYS} cannot be read ({error})") from error
         for name, leaf, written in zip(names, leaves, manifest["leaves"], strict=True):
@@ -288,19 +288,24 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _save_arrays(folder: Path, leaves: list[np.ndarray]) -> None:
+    """Leaves by number; orbax refuses arrays of size 0, so those live in the manifest alone."""
     import orbax.checkpoint as ocp
 
     with _quiet(), ocp.PyTreeCheckpointer() as checkpointer:
-        checkpointer.save(folder, {f"{index:05d}": leaf for index, leaf in enumerate(leaves)})
+        checkpointer.save(folder, {f"{index:05d}": leaf for index, leaf in enumerate(leaves) if leaf.size})
 
 
-def _load_arrays(folder: Path, count: int) -> list[np.ndarray]:
+def _load_arrays(folder: Path, like: list[Any]) -> list[np.ndarray]:
     import orbax.checkpoint as ocp
 
-    arguments = {f"{index:05d}": ocp.RestoreArgs(restore_type=np.ndarray) for index in range(count)}
+    leaves: list[Any] = [None if leaf.size else np.zeros(leaf.shape, leaf.dtype) for leaf in like]
+    names = {f"{index:05d}": index for index, leaf in enumerate(leaves) if leaf is None}
+    arguments = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in names}
     with _quiet(), ocp.PyTreeCheckpointer() as checkpointer:
         found = checkpointer.restore(folder, restore_args=arguments)
-    return [np.asarray(found[name]) for name in sorted(found)]
+    for name, index in names.items():
+        leaves[index] = np.asarray(found[name])
+    return leaves
 
 
 def _sync(folder: Path) -> None:

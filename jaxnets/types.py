@@ -177,7 +177,7 @@ class TrainState(NamedTuple):
 T = TypeVar("T")
 
 
-def number(default: float | None) -> Any:
+def number(default: int | float | None) -> Any:
     """A field of an experiment that is traced: changing it never compiles again."""
     return dataclasses.field(default=default, metadata={"leaf": True})
 

@@ -96,8 +96,8 @@ def histogram(title: str, values: np.ndarray, *, x: str, bins: int = 30) -> str:
     counts, edges = np.histogram(values, bins=bins)
     frame = _Frame((float(edges[0]), float(edges[-1])), (0.0, float(max(counts.max(), 1)) * 1.05), False)
     bars = []
-    for count, a, b in zip(counts, edges[:-1], edges[1:], strict=True):
-        top, bottom = frame.y(count), frame.y(0)
+    for count, a, b in zip(counts.tolist(), edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+        top, bottom = frame.y(float(count)), frame.y(0.0)
         width = max(frame.x(b) - frame.x(a) - 1, 1)
         place = f'x="{frame.x(a):.1f}" y="{top:.1f}" width="{width:.1f}" height="{bottom - top:.1f}"'
         bars.append(f'<rect class="bar" {place}><title>{count} from {label(a)} to {label(b)}</title></rect>')

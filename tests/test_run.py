@@ -1,0 +1,286 @@
+"""A run from data to report, in one process: what it leaves, what it refuses, what it promises of its step."""
+
+import json
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+from sklearn import metrics as reference
+from small import command, experiment, log_of, loop
+
+from jaxnets import evaluate
+from jaxnets.build import build, experiment_step
+from jaxnets.data import Data, gather, load, order
+from jaxnets.errors import ConfigError, DataError, UsageError
+from jaxnets.loop import Loop
+from jaxnets.models import GPT, MLP
+from jaxnets.optim import AdamW, ScheduleFreeAdamW
+from jaxnets.run import run
+from jaxnets.step import init_state
+from jaxnets.tasks import LanguageModelling, Regression
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "wine"
+    return run(experiment(), folder)
+
+
+def test_a_run_leaves_what_the_design_names(finished):
+    names = {path.name for path in finished.run_dir.iterdir() if not path.name.startswith(".")}
+    assert names == {
+        "config.json", "schema.json", "env.json", "metrics.jsonl", "checkpoints", "forward.stablehlo",
+        "weights.safetensors", "result.json", "report.html", "dispatch.json", "evaluation.npz",
+    }  # fmt: skip
+    result = json.loads((finished.run_dir / "result.json").read_text())
+    assert result["steps"] == 40 and 0 <= result["test"]["accuracy"] <= 1 and result["seconds"] > 0
+    assert result == finished.figures
+
+
+def test_the_log_holds_train_and_valid_with_the_clock_apart(finished):
+    lines = [json.loads(line) for line in (finished.run_dir / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "train" in line] == [10, 20, 30, 40]
+    assert [line["step"] for line in lines if "valid" in line] == [20, 40]
+    assert {"loss", "accuracy", "nll", "learning_rate", "grad_norm", "update_norm"} <= lines[0]["train"].keys()
+    assert set(lines[0]["time"]) == {"seconds", "examples_per_second"}
+
+
+def test_the_figures_are_scikit_learns(finished):
+    table = np.load(finished.run_dir / "evaluation.npz")
+    accuracy = reference.accuracy_score(table["target"], table["class"])
+    probabilities = table["probabilities"].astype(np.float64)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)  # float32 sums to 1 within 1e-7 only
+    likelihood = reference.log_loss(table["target"], probabilities, labels=[0, 1, 2])
+    assert finished.figures["test"]["accuracy"] == pytest.approx(accuracy, abs=1e-12)
+    assert finished.figures["test"]["nll"] == pytest.approx(likelihood, rel=1e-5)
+
+
+def test_a_finished_run_returns_its_result_and_trains_no_more(finished):
+    before = (finished.run_dir / "metrics.jsonl").read_bytes()
+    assert run(experiment(), finished.run_dir).figures == finished.figures
+    assert (finished.run_dir / "metrics.jsonl").read_bytes() == before
+
+
+def test_testing_from_the_folder_gives_the_same_figures(finished):
+    found = evaluate.test(finished.run_dir, "test")
+    assert found.pop("examples") == 36
+    assert found == pytest.approx(finished.figures["test"], rel=1e-6)
+    with pytest.raises(ConfigError, match="use one of train, valid, test"):
+        evaluate.test(finished.run_dir, "tset")
+
+
+def test_the_same_experiment_gives_the_same_bits(finished, tmp_path):
+    again = run(experiment(), tmp_path / "again")
+    one, two = (load_file(folder / "weights.safetensors") for folder in (finished.run_dir, again.run_dir))
+    assert all(one[name].tobytes() == two[name].tobytes() for name in one)
+    assert log_of(finished.run_dir) == log_of(again.run_dir)
+
+
+@pytest.mark.parametrize("form", ["bare", "block"])
+def test_bare_and_block_give_the_same_bits(form, finished, tmp_path):
+    other = run(experiment(loop=loop(dispatch=form)), tmp_path / form)
+    length = json.loads((other.run_dir / "dispatch.json").read_text())["length"]
+    assert (length == 1) == (form == "bare")
+    one, two = (load_file(folder / "weights.safetensors") for folder in (finished.run_dir, other.run_dir))
+    assert all(one[name].tobytes() == two[name].tobytes() for name in one)
+
+
+def test_a_changed_config_is_refused_with_the_difference_unless_allowed(tmp_path):
+    run(experiment(loop=loop(steps=20)), tmp_path / "run")
+    longer = experiment(loop=loop(steps=30))
+    with pytest.raises(ConfigError, match=r"loop.steps: 20 -> 30\n.*--allow loop.steps"):
+        run(longer, tmp_path / "run")
+    assert run(longer, tmp_path / "run", allow=["loop.steps"]).figures["steps"] == 30
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["loop"]["steps"] == 30
+
+
+def test_folders_that_are_no_runs_are_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="is a file"):
+        run(experiment(), tmp_path / "file")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").write_text("")
+    with pytest.raises(UsageError, match="holds no run"):
+        run(experiment(), tmp_path / "other")
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["thesis.tex"]
+
+
+def test_changed_data_is_refused_with_the_name_of_the_file(tmp_path):
+    text = tmp_path / "words.txt"
+    text.write_bytes(b"the quick brown fox jumps over the lazy dog. " * 100)
+    tokens = experiment(
+        data=Data(source=f"text:{text}", batch_size=4, context=8),
+        model=GPT(context=8, width=8, depth=1, heads=2),
+        task=LanguageModelling(),
+        loop=Loop(steps=4, log_every=2, eval_every=4, save_every=2),
+    )
+    result = run(tokens, tmp_path / "run")
+    assert result.figures["test"]["bits_per_byte"] == pytest.approx(result.figures["test"]["nll"] / np.log(2))
+    (tmp_path / "run" / "result.json").unlink()
+    text.write_bytes(text.read_bytes() + b"!")
+    with pytest.raises(DataError, match="words.txt differs"):
+        run(tokens, tmp_path / "run")
+
+
+def test_what_does_not_fit_the_data_is_refused_before_anything_compiles(tmp_path):
+    wrong = [
+        (experiment(task=Regression()), "task regression does not fit wine"),
+        (experiment(data=Data(source="wine", batch_size=1000)), "batch_size 1000 is more than the 124 examples"),
+        (experiment(loop=loop(monitor="rmse")), "monitor 'rmse' is not measured; use one of accuracy, loss, nll"),
+        (experiment(data=Data(source="wines")), "perhaps you meant wine"),
+    ]
+    for one, words in wrong:
+        with pytest.raises((ConfigError, DataError), match=words):
+            run(one, tmp_path / "run")
+    assert not [path for path in (tmp_path / "run").iterdir() if not path.name.startswith(".")]
+
+
+def test_early_stopping_and_the_best_weights(tmp_path):
+    bad = experiment(optim=AdamW(lr=3.0), loop=loop(steps=400, eval_every=10, patience=2, monitor="loss"))
+    result = run(bad, tmp_path / "run")
+    valid = {line["step"]: line["valid"]["loss"] for line in log_of(tmp_path / "run") if "valid" in line}
+    best = min(valid, key=lambda step: valid[step])
+    assert result.figures["stopped_early"] and result.figures["steps"] < 400
+    assert result.figures["tested_step"] == best
+    assert result.figures["valid"]["loss"] == pytest.approx(valid[best], rel=1e-5)
+
+
+def test_averages_are_what_is_tested(tmp_path):
+    for name, optimizer in (("ema", AdamW(lr=1e-2, ema_decay=0.9)), ("free", ScheduleFreeAdamW())):
+        result = run(experiment(optim=optimizer), tmp_path / name)
+        valid = [line["valid"]["nll"] for line in log_of(tmp_path / name) if "valid" in line]
+        assert result.figures["valid"]["nll"] == pytest.approx(min(valid), rel=1e-5)
+
+
+# ---------------------------------------------------------------- the step that runs, sweeps and vmap share
+
+
+@pytest.fixture(scope="module")
+def wine():
+    one = experiment()
+    dataset = load(one.data)
+    split = dataset.splits["train"]
+    batches = [
+        gather(split.arrays, order(0, number, batch_size=16, length=split.length), window=None) for number in range(5)
+    ]
+    return dataset.schema, batches
+
+
+def _start(one, schema, batch):
+    return init_state(*build(one, schema), key=jax.random.key(0), batch=batch)
+
+
+def test_two_learning_rates_in_one_program_equal_two_runs(wine):
+    schema, batches = wine
+    pair = [experiment(optim=AdamW(lr=rate)) for rate in (1e-2, 3e-3)]
+    alone = []
+    for one in pair:
+        state = _start(one, schema, batches[0])
+        step = jax.jit(partial(experiment_step, schema=schema))
+        for batch in batches:
+            state, _ = step(state, batch, one)
+        alone.append(state)
+    lanes = jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *pair)
+    states = jax.vmap(lambda one: _start(one, schema, batches[0]))(lanes)
+    together = jax.jit(jax.vmap(partial(experiment_step, schema=schema), in_axes=(0, None, 0)))
+    for batch in batches:
+        states, _ = together(states, batch, lanes)
+    for index, state in enumerate(alone):
+        for a, b in zip(jax.tree.leaves(states.params), jax.tree.leaves(state.params), strict=True):
+            np.testing.assert_allclose(a[index], b, rtol=2e-4, atol=1e-5)
+    assert not np.allclose(jax.tree.leaves(alone[0].params)[0], jax.tree.leaves(alone[1].params)[0])
+
+
+def test_changing_a_number_never_compiles_again(wine):
+    schema, batches = wine
+    traced = []
+
+    @jax.jit
+    def step(state, batch, one):
+        traced.append(1)
+        return experiment_step(state, batch, one, schema=schema)
+
+    for rate, decay, dropout in ((1e-2, 0.1, 0.1), (1e-3, 0.2, 0.3), (0.5, 0.0, 0.5)):
+        one = experiment(optim=AdamW(lr=rate, weight_decay=decay), model=MLP(widths=(8,), dropout=dropout))
+        step(_start(one, schema, batches[0]), batches[0], one)
+    assert len(traced) == 1
+    step(_start(experiment(model=MLP(widths=(8,))), schema, batches[0]), batches[0], experiment(model=MLP(widths=(8,))))
+    assert len(traced) == 2  # None is another structure
+
+
+def test_one_and_four_devices_agree(tmp_path):
+    code = (
+        "import sys, pathlib\nsys.path.insert(0, sys.argv[2])\n"
+        "from small import experiment\nfrom jaxnets.parallel import Plan\nfrom jaxnets.run import run\n"
+        "from jaxnets.progress import Progress\n"
+        "import jax\nassert len(jax.devices()) == 4\n"
+        "for n in (1, 4):\n"
+        "    run(experiment(plan=Plan(data=n)), pathlib.Path(sys.argv[1]) / str(n), progress=Progress(quiet=True))\n"
+    )
+    environment = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "NPROC": "32"}
+    import os
+
+    subprocess.run(
+        [sys.executable, "-c", code, tmp_path, Path(__file__).parent], check=True, env={**os.environ, **environment}
+    )
+    one, four = (load_file(tmp_path / n / "weights.safetensors") for n in ("1", "4"))
+    for name in one:
+        np.testing.assert_allclose(one[name], four[name], rtol=1e-4, atol=1e-5)
+    for a, b in zip(log_of(tmp_path / "1"), log_of(tmp_path / "4"), strict=True):
+        kind = "train" if "train" in a else "valid"
+        assert a[kind] == pytest.approx(b[kind], rel=1e-4, abs=1e-6)
+
+
+# ---------------------------------------------------------------- models of the user's own
+
+OWN = {
+    "linen": (
+        "import flax.linen as nn\n"
+        "class Net(nn.Module):\n"
+        "    @nn.compact\n"
+        "    def __call__(self, x, train):\n"
+        "        x = nn.BatchNorm(use_running_average=not train)(nn.relu(nn.Dense(8)(x)))\n"
+        "        return nn.Dense(3)(x)\n"
+        "model = from_linen(Net())\n"
+    ),
+    "nnx": (
+        "from flax import nnx\n"
+        "class Net(nnx.Module):\n"
+        "    def __init__(self, rngs):\n"
+        "        self.a, self.b = nnx.Linear(13, 8, rngs=rngs), nnx.Linear(8, 3, rngs=rngs)\n"
+        "        self.norm, self.drop = nnx.BatchNorm(8, rngs=rngs), nnx.Dropout(0.1, rngs=rngs)\n"
+        "    def __call__(self, x):\n"
+        "        return self.b(self.drop(self.norm(nnx.relu(self.a(x)))))\n"
+        "model = from_nnx(Net)\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_a_model_of_ones_own_is_tested_and_used_from_its_folder_alone(kind, tmp_path):
+    config = tmp_path / "own.py"
+    config.write_text(
+        "from jaxnets import Custom, Data, Experiment, Loop, from_linen, from_nnx\nfrom jaxnets.optim import AdamW\n"
+        + OWN[kind]
+        + "experiment = Experiment(data=Data(source='wine', batch_size=16), model=Custom(model=model),\n"
+        "    optim=AdamW(lr=1e-2), loop=Loop(steps=150, log_every=50, eval_every=50, save_every=50))\n"
+    )
+    code, out, errors = command("train", config, "--run-dir", tmp_path / "run")
+    assert code == 0, errors
+    accuracy = json.loads((tmp_path / "run" / "result.json").read_text())["test"]["accuracy"]
+    assert accuracy > 0.9
+    config.unlink()
+    code, out, errors = command("test", tmp_path / "run")
+    assert code == 0 and json.loads(out)["test"]["accuracy"] == pytest.approx(accuracy), errors
+    dataset = load(Data(source="wine"))
+    np.save(tmp_path / "rows.npy", dataset.splits["test"].arrays["inputs"])
+    code, out, errors = command("predict", tmp_path / "run", tmp_path / "rows.npy")
+    found = [json.loads(line)["class"] for line in out.splitlines()]
+    right = [dataset.schema.classes[label] for label in dataset.splits["test"].arrays["targets"]]
+    assert code == 0 and np.mean([a == b for a, b in zip(found, right, strict=True)]) == pytest.approx(accuracy), errors
