@@ -24,7 +24,7 @@ experiment = Experiment(
     model=MLP(widths=(16,), dropout=0.1),
     task=Classification(label_smoothing=0.1),
     optim=AdamW(lr=1e-2, ema_decay=0.9),
-    loop=Loop(steps=400, log_every=10, eval_every=25, save_every=20, monitor="nll"),
+    loop=Loop(steps=1000, log_every=10, eval_every=25, save_every=20, monitor="nll"),
 )
 """
 
