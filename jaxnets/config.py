@@ -23,6 +23,7 @@ from jaxnets.data import Data
 from jaxnets.errors import ConfigError
 from jaxnets.loop import Loop
 from jaxnets.models import CNN, GPT, MLP, ResNet9, ResNet18, ResNet34, ResNet50, ViT
+from jaxnets.models.layers import TRANSFERS
 from jaxnets.parallel import Plan
 from jaxnets.types import Model, experiment_dataclass, number, stage
 
@@ -62,10 +63,17 @@ class Experiment:
 _POSITIVE = (lambda x: x > 0, "a number above 0")
 _NOT_NEGATIVE = (lambda x: x >= 0, "a number of at least 0")
 _SHARE = (lambda x: 0 <= x < 1, "a number of at least 0 and below 1")
+_PART = (lambda x: 0 <= x <= 1, "a number from 0 to 1")
 _COUNT = (lambda x: x >= 1, "a whole number of at least 1")
 _RULES: dict[str, tuple[Any, str]] = {
     "lr": _POSITIVE,
+    "adam_lr": _POSITIVE,
     "lr_multiple": _NOT_NEGATIVE,
+    "class_weights": _NOT_NEGATIVE,
+    "start": _PART,
+    "end": _PART,
+    "rise": _PART,
+    "decay_share": _PART,
     "weight_decay": _NOT_NEGATIVE,
     "dropout": _SHARE,
     "label_smoothing": _SHARE,
@@ -89,6 +97,9 @@ _RULES: dict[str, tuple[Any, str]] = {
     "save_minutes": _POSITIVE,
     "data": (lambda x: x == -1 or x >= 1, "a whole number of at least 1, or -1 for all devices"),
 }
+
+
+_WORDS = {"activation": tuple(TRANSFERS), "dtype": ("float32", "bfloat16", "float16")}
 
 
 def variant_name(kind: type) -> str:
@@ -267,7 +278,7 @@ def _convert_stage(kinds: list[Any], value: Any, path: str, *, text: bool) -> An
     if not isinstance(value, Mapping):
         raise ConfigError(f"{path or 'the config'} {value!r} is not allowed; give an object with a variant")
     name = value.get("variant", variant_name(kinds[0]) if len(kinds) == 1 else None)
-    if name not in names:
+    if not isinstance(name, str) or name not in names:
         raise ConfigError(_choice(f"{path}.variant".lstrip("."), name, names))
     kind = names[name]
     if kind in (Custom, optim.Custom):
@@ -348,6 +359,8 @@ def check(experiment: Experiment) -> None:
         if not (kind is None or _is_functions(value)):
             _convert(kind, to_json(value) if isinstance(value, tuple) else value, path, text=False)
         name = path.rsplit(".", 1)[-1]
+        if name in _WORDS and isinstance(value, str) and value not in _WORDS[name]:
+            raise ConfigError(_choice(path, value, _WORDS[name]))
         for one in value if isinstance(value, tuple) else (value,):
             if isinstance(one, bool) or not isinstance(one, int | float):
                 continue

@@ -21,7 +21,10 @@ from jaxnets.errors import CheckpointError
 def tree(step):
     draw = np.random.default_rng(step)
     return {
-        "params": {"kernel": draw.normal(size=(33, 17)).astype(np.float32), "half": jnp.ones((3,), jnp.bfloat16) * step},
+        "params": {
+            "kernel": draw.normal(size=(33, 17)).astype(np.float32),
+            "half": jnp.ones((3,), jnp.bfloat16) * step,
+        },
         "opt_state": (np.int32(step), [draw.normal(size=(5,)).astype(np.float32)], None),
         "key": np.array([1, step], np.uint32),
         "empty": np.zeros((0, 4), np.float32),
@@ -31,7 +34,8 @@ def tree(step):
 def equal(a, b):
     pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
     return jax.tree.structure(a) == jax.tree.structure(b) and all(
-        x.dtype == y.dtype and x.shape == y.shape and np.asarray(x).tobytes() == np.asarray(y).tobytes() for x, y in pairs
+        x.dtype == y.dtype and x.shape == y.shape and np.asarray(x).tobytes() == np.asarray(y).tobytes()
+        for x, y in pairs
     )
 
 
@@ -92,7 +96,10 @@ def test_a_step_saved_again_replaces_the_old_one(tmp_path):
 
 
 def test_another_tree_is_named_and_not_called_damage(saved):
-    with Checkpoints(saved) as checkpoints, pytest.raises(CheckpointError, match="is float32 .* there and absent in this config"):
+    with (
+        Checkpoints(saved) as checkpoints,
+        pytest.raises(CheckpointError, match="is float32 .* there and absent in this config"),
+    ):
         checkpoints.restore({"params": {"kernel": np.zeros(3)}})
 
 

@@ -1,0 +1,238 @@
+"""A mistake in a config is told before any device starts: exit code 2, the key, the remedy, nothing executed."""
+
+import dataclasses
+import json
+import random
+import string
+import typing
+
+import pytest
+from small import CONFIG, command
+
+from jaxnets import config, optim
+from jaxnets.config import _RULES, Experiment, _field_types, _members
+from jaxnets.data import Crop, Data, Mixup
+from jaxnets.errors import ConfigError
+from jaxnets.loop import Loop
+from jaxnets.models import CNN, GPT, MLP, ResNet18, ViT
+from jaxnets.optim import SGD, AdamW, Group
+from jaxnets.schedules import WSD
+from jaxnets.tasks import Classification, LanguageModelling, Regression
+
+GOOD = [
+    Experiment(loop=Loop(steps=10)),
+    Experiment(data=Data(augment=(Crop(padding=1), Mixup())), model=CNN(), loop=Loop(epochs=2.0)),
+    Experiment(model=ResNet18(), optim=SGD(groups=(Group(pattern="kernel", lr_multiple=0.5),)), loop=Loop(steps=1)),
+    Experiment(model=ViT(), optim=optim.Muon(schedule=WSD()), loop=Loop(steps=1)),
+    Experiment(data=Data(source="python_text", context=8), model=GPT(), task=LanguageModelling(), loop=Loop(steps=1)),
+    Experiment(data=Data(source="diabetes"), task=Regression(loss="huber"), loop=Loop(steps=3, patience=2)),
+    Experiment(task=Classification(class_weights=(1.0, 2.0)), loop=Loop(steps=3, keep_every=2)),
+]
+
+
+@pytest.mark.parametrize("experiment", GOOD)
+def test_json_and_back_is_the_same(experiment):
+    config.check(experiment)
+    assert config.from_json(json.loads(config.dump(experiment))) == experiment
+
+
+def test_every_number_has_a_rule():
+    """A number without a rule is one whose nonsense would be trained on."""
+    seen, missing = set(), set()
+
+    def walk(kind):
+        if kind in seen:
+            return
+        seen.add(kind)
+        for field in dataclasses.fields(kind):
+            for member in _members(_field_types(kind)[field.name]):
+                inner = typing.get_args(member)[0] if typing.get_origin(member) is tuple else member
+                for one in _members(inner):
+                    if dataclasses.is_dataclass(one):
+                        walk(one)
+                    elif one is float and field.name not in _RULES:
+                        missing.add(f"{kind.__name__}.{field.name}")
+
+    walk(Experiment)
+    assert not missing
+
+
+def test_paths_set_leaves_and_switch_variants():
+    changed = config.assign(
+        GOOD[1],
+        [
+            ("optim", "sgd"), ("optim.lr", "0.5"), ("optim.momentum", "none"), ("optim.schedule", "wsd"),
+            ("model", "resnet18"), ("data.augment.0.padding", "3"), ("loop.keep_best", "false"), ("loop.steps", "7"),
+        ],
+    )  # fmt: skip
+    assert changed.optim == SGD(lr=0.5, momentum=None, schedule=WSD())
+    assert changed.model == ResNet18() and changed.data.augment[0] == Crop(padding=3)
+    assert changed.loop.keep_best is False and changed.loop.steps == 7
+
+
+def test_a_switch_keeps_what_both_variants_share():
+    changed = config.assign(Experiment(optim=AdamW(clip_norm=2.0, accumulate=4)), [("optim", "lion")])
+    assert changed.optim == optim.Lion(clip_norm=2.0, accumulate=4)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("optim.lrr", "1", "perhaps you meant lr"),
+        ("optim.momentum", "0.9", "adamw has no momentum, but sgd has; switch with --optim sgd"),
+        ("optim", "adamv", "perhaps you meant adam"),
+        ("optim.lr", "fast", "give a finite number"),
+        ("optim.lr", "nan", "give a finite number"),
+        ("optim.lr", "-1", "give a number above 0"),
+        ("data.batch_size", "0", "a whole number of at least 1"),
+        ("data.batch_size", "12.5", "give a whole number"),
+        ("data.valid", "0.9", "leave nothing to train on"),
+        ("loop.nonfinite", "ignore", "use one of abort, skip, rollback"),
+        ("loop.epochs", "3", "give exactly one of the two"),
+        ("optim.accumulate", "7", "does not divide data.batch_size 128"),
+        ("model", "gpt", "gpt goes with languagemodelling"),
+        ("model.activation", "reluu", "perhaps you meant relu"),
+        ("data.augment.0.padding", "1", "there are 0 elements"),
+        ("seed.x", "1", "has no parts"),
+        ("model.model", "1", "custom has"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_remedy(path, value, words):
+    with pytest.raises(ConfigError) as caught:
+        config.check(config.assign(Experiment(loop=Loop(steps=10)), [(path, value)]))
+    assert words in str(caught.value) and path.split(".")[0] in str(caught.value)
+
+
+# ---------------------------------------------------------------- mutations
+
+JUNK = [
+    "",
+    "None!",
+    "1e999",
+    "nan",
+    "-inf",
+    "__import__('os').system('touch hacked')",
+    "{}",
+    "[",
+    "0x",
+    "é",
+    "1 2",
+    "-7",
+]
+
+
+def paths_of(experiment):
+    return [path for path, _, _ in config._leaves(experiment, "")]
+
+
+def mutated_settings(draw, experiment):
+    """A command line's (path, value) with one thing wrong, and whether any value could be right."""
+    path = draw.choice([p for p in paths_of(experiment) if p])
+    kind = draw.choice(["typo", "junk", "deeper", "random"])
+    if kind == "typo":
+        place = draw.randrange(len(path))
+        path = path[:place] + draw.choice(string.ascii_lowercase) * draw.randrange(2, 4) + path[place:]
+        return [(path, "1")]
+    if kind == "deeper":
+        return [(f"{path}.{draw.choice(['x', '0', 'lr', '__class__'])}", "1")]
+    if kind == "junk":
+        return [(path, draw.choice(JUNK))]
+    return [("".join(draw.choices(string.printable.strip(), k=8)), draw.choice(JUNK))]
+
+
+def mutated_json(draw, experiment):
+    """A config.json with one key renamed, removed in kind, or of a wrong type."""
+    values = json.loads(config.dump(experiment))
+    objects = [values]
+    for one in objects:
+        objects += [v for v in one.values() if isinstance(v, dict)]
+    target = draw.choice(objects)
+    key = draw.choice(list(target))
+    kind = draw.choice(["rename", "type", "variant"])
+    if kind == "rename":
+        target[key + draw.choice("xyz_")] = target.pop(key)
+    elif kind == "variant":
+        target["variant"] = draw.choice(["", "os.system", 3, None, "__builtins__"])
+    else:
+        target[key] = draw.choice([{"a": 1}, [[]], "é", True, float("inf"), -3.5])
+    return values
+
+
+def refused(change, before):
+    """The ConfigError that a mutation leads to, or None if it was harmless."""
+    try:
+        after = change()
+        config.check(after)
+    except ConfigError as error:
+        return error
+    assert config.from_json(json.loads(config.dump(after))) == after  # harmless: it is a config like any other
+    return None
+
+
+def test_980_mutations_are_refused_or_harmless(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    draw, count, told = random.Random(0), 980, 0
+    for number in range(count):
+        experiment = draw.choice(GOOD)
+        if number % 2:
+            settings = mutated_settings(draw, experiment)
+            error = refused(lambda one=experiment, s=settings: config.assign(one, s), experiment)
+            key = settings[0][0].split(".")[0]
+            assert error is None or key in str(error) or any(name in str(error) for name in ("loop", "data", "optim"))
+        else:
+            values = mutated_json(draw, experiment)
+            error = refused(lambda v=values: config.from_json(v), experiment)
+        if error is not None:
+            told += 1
+            assert any(
+                word in str(error) for word in ("use ", "give ", "perhaps", "it has", "set ", "switch", "must", "count")
+            )
+    assert told > 0.8 * count, told
+    assert not list(tmp_path.iterdir())  # nothing was executed
+
+
+COMMANDS = [
+    ["--optim.lrr", "1"], ["--optim.lr", "x"], ["--optim.lr"], ["--optim", "adamv"], ["--model", "cnnn"], ["junk"],
+    ["--loop.epochs", "2"], ["--data.batch_size", "0"], ["--data.batch_size", "100000"], ["--data.source", "wines"],
+    ["--loop.monitor", "rmse"], ["--task", "regression"], ["--model", "cnn"], ["--plan.data", "64"], ["--seed", "-1"],
+    ["--optim.groups.0.frozen", "true"], ["--loop.steps", "none"], ["--model.widths", "a,b"], ["--allow"],
+    ["--data.valid=2"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_20_wrong_command_lines_exit_2_and_leave_nothing(words, tmp_path):
+    (tmp_path / "config.py").write_text(CONFIG)
+    code, out, errors = command("train", tmp_path / "config.py", "--run-dir", tmp_path / "run", *words)
+    assert code in (2, 3) and (code == 2 or "batch_size" in errors), errors
+    assert "Traceback" not in errors and len(errors.strip().splitlines()) <= 3 and not out
+    run_dir = tmp_path / "run"
+    assert not run_dir.exists() or not [path for path in run_dir.iterdir() if not path.name.startswith(".")]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x = 1", "must end in experiment = Experiment"),
+        ("raise ValueError('no')", "fails with ValueError: no"),
+        ("import nothing_like_this", "fails with ModuleNotFoundError"),
+        ("def f(:", "fails with SyntaxError"),
+    ],
+)
+def test_a_config_file_that_is_none_is_named(text, words, tmp_path):
+    (tmp_path / "bad.py").write_text(text)
+    with pytest.raises(ConfigError, match=words):
+        config.load(tmp_path / "bad.py")
+    with pytest.raises(ConfigError, match="perhaps you meant .*bad.py"):
+        config.load(tmp_path / "bda.py")
+
+
+def test_values_in_a_config_file_are_checked_too():
+    for wrong, words in (
+        (Experiment(loop=Loop(steps=0)), "loop.steps 0 is not allowed"),
+        (Experiment(optim=AdamW(lr="high"), loop=Loop(steps=1)), "optim.lr 'high'"),
+        (Experiment(optim=MLP(), loop=Loop(steps=1)), "optim 'mlp' is not allowed"),
+        (Experiment(model=MLP(widths=(0,)), loop=Loop(steps=1)), "model.widths 0"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            config.check(wrong)
