@@ -1,0 +1,53 @@
+"""The order of data is a pure function: whole epochs, any number of processes, nothing to save."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxnets.data import evaluation_ids, gather, order, shard
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 5), st.integers(1, 50), st.integers(1, 20))
+def test_the_stream_is_one_permutation_after_the_other(seed, length, batch_size):
+    count = -(-3 * length // batch_size)
+    stream = np.concatenate([order(seed, n, batch_size=batch_size, length=length) for n in range(count)])
+    for epoch in range(3):
+        assert sorted(stream[epoch * length : (epoch + 1) * length]) == list(range(length))
+
+
+def test_seeds_and_epochs_differ_and_numbers_may_come_in_any_order():
+    first, again = (order(0, 7, batch_size=8, length=100) for _ in range(2))
+    order(0, 1000, batch_size=8, length=100)
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, order(1, 7, batch_size=8, length=100))
+    epochs = [np.concatenate([order(0, e * 10 + n, batch_size=10, length=100) for n in range(10)]) for e in range(2)]
+    assert not np.array_equal(*epochs)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_processes_share_one_global_batch(count):
+    ids = order(3, 5, batch_size=8, length=30)
+    parts = [shard(ids, index=index, count=count) for index in range(count)]
+    np.testing.assert_array_equal(np.concatenate(parts), ids)
+    with pytest.raises(ValueError, match="does not divide over 3 processes"):
+        shard(ids, index=0, count=3)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 16))
+def test_evaluation_sees_each_example_once(length, batch_size):
+    seen = [int(i) for ids, weight in evaluation_ids(length, batch_size) for i, w in zip(ids, weight, strict=True) if w]
+    assert seen == list(range(length))
+
+
+def test_device_and_host_gather_the_same():
+    import jax.numpy as jnp
+
+    arrays = {"inputs": np.arange(24.0, dtype=np.float32).reshape(6, 4), "targets": np.arange(6)}
+    ids = np.array([3, 0, 3], np.int32)
+    host = gather(arrays, ids, window=None)
+    device = gather({k: jnp.asarray(v) for k, v in arrays.items()}, jnp.asarray(ids), window=None)
+    for name in host:
+        np.testing.assert_array_equal(host[name], device[name])
