@@ -1,0 +1,185 @@
+"""The commands as a user types them."""
+
+import csv
+import json
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+from small import command, experiment, loop
+
+from jaxnets import cli, predictions
+from jaxnets.data import Crop, Data, load
+from jaxnets.errors import DataError
+from jaxnets.models import CNN, MLP
+from jaxnets.run import run
+from jaxnets.tasks import Regression
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli") / "digits"
+    data = Data(source="digits", batch_size=64, augment=(Crop(padding=1),))
+    run(experiment(data=data, model=CNN(channels=(8, 16), hidden=32), loop=loop(steps=150, eval_every=50)), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def diabetes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli") / "diabetes"
+    one = experiment(
+        data=Data(source="diabetes", batch_size=32),
+        model=MLP(widths=(8,)),
+        task=Regression(),
+        loop=loop(monitor="rmse"),
+    )
+    run(one, folder)
+    return folder
+
+
+def main(capsys, *words):
+    code = cli.main([str(word) for word in words])
+    out, errors = capsys.readouterr()
+    return code, out, errors
+
+
+def test_images_arrays_and_csv_give_the_same_predictions(digits, tmp_path, capsys):
+    split = load(Data(source="digits")).splits["test"].arrays
+    np.save(tmp_path / "some.npy", split["inputs"][:5])
+    for index in range(5):
+        Image.fromarray(split["inputs"][index, :, :, 0]).save(tmp_path / f"{index}.png")
+    code, out, _ = main(capsys, "predict", digits, tmp_path / "some.npy")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == 0 and len(rows) == 5
+    assert np.mean([row["class"] == str(label) for row, label in zip(rows, split["targets"], strict=False)]) >= 0.8
+    assert all(abs(sum(v for k, v in row.items() if k.startswith("p(")) - 1) < 1e-5 for row in rows)
+    files = [tmp_path / f"{index}.png" for index in range(5)]
+    code, out, _ = main(capsys, "predict", digits, *files, "--out", tmp_path / "found.csv")
+    with open(tmp_path / "found.csv", newline="") as file:
+        found = list(csv.DictReader(file))
+    assert code == 0 and [row["class"] for row in found] == [row["class"] for row in rows]
+    assert [float(row["p(3)"]) for row in found] == pytest.approx([row["p(3)"] for row in rows], rel=1e-5)
+
+
+def test_rows_from_csv_parquet_and_json_lines(diabetes, tmp_path, capsys):
+    import pandas
+
+    schema = load(Data(source="diabetes")).schema
+    inputs = load(Data(source="diabetes")).splits["test"].arrays["inputs"][:4]
+    frame = pandas.DataFrame(inputs.astype(float), columns=list(schema.feature_names))[list(schema.feature_names)[::-1]]
+    frame.to_csv(tmp_path / "r.csv", index=False)
+    frame.to_parquet(tmp_path / "r.parquet")
+    frame.to_json(tmp_path / "r.jsonl", orient="records", lines=True, double_precision=15)
+    found = []
+    for ending in ("csv", "parquet", "jsonl"):
+        code, out, errors = main(capsys, "predict", diabetes, tmp_path / f"r.{ending}")
+        assert code == 0, errors
+        found.append([json.loads(line)["target"] for line in out.splitlines()])
+    assert found[0] == pytest.approx(found[1], rel=1e-6) and found[0] == pytest.approx(found[2], rel=1e-6)
+    assert all(25 <= value <= 346 for value in found[0])  # in the user's unit: the range of the set
+
+
+def test_bad_inputs_name_file_and_row_and_write_nothing(digits, diabetes, tmp_path, capsys):
+    (tmp_path / "x.csv").write_text("age,sex,bmi,bp,s1,s2,s3,s4,s5,s6\n1,1,1,1,1,1,1,1,1,1\n1,1,much,1,1,1,1,1,1,1\n")
+    (tmp_path / "short.csv").write_text("age,sex\n1,1\n")
+    (tmp_path / "no.png").write_bytes(b"no picture")
+    np.save(tmp_path / "flat.npy", np.zeros((3, 64), np.uint8))
+    np.save(tmp_path / "nan.npy", np.full((2, 10), np.nan, np.float32))
+    np.save(tmp_path / "real.npy", np.full((1, 8, 8, 1), 0.5))
+    np.save(tmp_path / "pickle.npy", np.array([{}], dtype=object), allow_pickle=True)
+    cases = [
+        (diabetes, "x.csv", "x.csv row 1, column bmi: 'much' is not a number"),
+        (diabetes, "short.csv", "short.csv lacks the columns bmi"),
+        (diabetes, "nan.npy", "row 0 of the inputs holds NaN"),
+        (digits, "no.png", "no.png is not a readable image"),
+        (digits, "flat.npy", "holds (3, 64); this run takes (examples, 8, 8, 1)"),
+        (digits, "real.npy", "values outside whole 0..255"),
+        (digits, "pickle.npy", "is not a plain array file"),
+        (digits, "nothing.npy", "is not a file"),
+        (digits, "x.csv", "this run takes images; give .npy"),
+    ]
+    for folder, name, words in cases:
+        code, out, errors = main(capsys, "predict", folder, tmp_path / name, "--out", tmp_path / "out.csv")
+        assert code == 3 and words in errors and not out, errors
+    assert not (tmp_path / "out.csv").exists()
+    code, _, errors = main(capsys, "predict", digits, tmp_path / "flat.npy", "--out", tmp_path / "out.xlsx")
+    assert code == 2 and "ends in .jsonl or .csv" in errors
+
+
+def test_test_prints_json_of_any_split(digits, capsys):
+    for split in ("train", "valid", "test"):
+        code, out, _ = main(capsys, "test", digits, "--split", split)
+        figures = json.loads(out)[split]
+        assert code == 0 and figures["accuracy"] > 0.8 and figures["examples"] > 100
+    code, _, errors = main(capsys, "test", digits, "--split", "tset")
+    assert code == 2 and "use one of train, valid, test" in errors
+
+
+def test_config_prints_every_value_and_differences(digits, diabetes, capsys):
+    code, out, _ = main(capsys, "config", "configs/digits_cnn.py", "--optim", "lion", "--optim.lr", "3e-4")
+    values = json.loads(out)
+    assert code == 0 and values["optim"]["variant"] == "lion" and values["optim"]["lr"] == 3e-4
+    code, out, _ = main(capsys, "config", digits, diabetes)
+    assert code == 0 and 'data.source: "digits" -> "diabetes"' in out and "model.channels" in out
+    code, _, errors = main(capsys, "config", digits, "--optim.lr", "1")
+    assert code == 2 and "give its config file" in errors
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["test", "nowhere"], "nowhere is not a run folder"),
+        (["report", "nowhere"], "nowhere is not a run folder"),
+        (["predict", "nowhere", "x.npy"], "nowhere is not a run folder"),
+        (["train", "configs/digits_cn.py"], "perhaps you meant configs/digits_cnn.py"),
+        (["test", "nowhere", "--optim.lr", "1"], "has no option --optim.lr"),
+        (["config", "configs"], "configs is not a run folder"),
+    ],
+)
+def test_mistakes_exit_2_with_one_sentence(words, told, capsys):
+    code, out, errors = main(capsys, *words)
+    assert code == 2 and told in errors and not out and errors.startswith("jaxnets: ")
+
+
+def test_an_unfinished_run_says_so(digits, tmp_path, capsys):
+    for name in ("config.json", "schema.json"):
+        (tmp_path / name).write_bytes((digits / name).read_bytes())
+    code, _, errors = main(capsys, "test", tmp_path)
+    assert code == 4 and "has not finished" in errors
+    code, out, _ = main(capsys, "report", tmp_path)
+    assert code == 0 and "has not finished" in (tmp_path / "report.html").read_text()
+
+
+def test_a_damaged_predictor_is_an_error(digits, tmp_path):
+    for name in ("config.json", "schema.json", "forward.stablehlo"):
+        (tmp_path / name).write_bytes((digits / name).read_bytes())
+    (tmp_path / "weights.safetensors").write_bytes((digits / "weights.safetensors").read_bytes()[:100])
+    np.save(tmp_path / "x.npy", np.zeros((1, 8, 8, 1), np.uint8))
+    code, _, errors = command("predict", tmp_path, tmp_path / "x.npy")
+    assert code == 4 and "is damaged" in errors and "Traceback" not in errors
+
+
+def test_a_pipe_that_closes_is_no_error_with_a_trace(digits):
+    import subprocess
+    import sys
+
+    line = f"{sys.executable} -m jaxnets.cli config {digits} | head -1"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
+    assert "Traceback" not in done.stderr and done.stdout.strip() == "{"
+
+
+def test_help_is_there_for_every_command_and_starts_no_device():
+    began = time.monotonic()
+    code, out, _ = command("--help")
+    assert code == 0 and all(word in out for word in ("train", "test", "predict", "report", "config"))
+    assert time.monotonic() - began < 5
+    for name in ("train", "test", "predict", "report", "config"):
+        code, out, _ = command(name, "--help")
+        assert code == 0 and "example: jaxnets" in out
+
+
+def test_a_table_that_is_empty_is_told(diabetes, tmp_path):
+    (tmp_path / "none.csv").write_text("age,sex,bmi,bp,s1,s2,s3,s4,s5,s6\n")
+    with pytest.raises(DataError, match="none.csv"):
+        predictions.predict_files(diabetes, [tmp_path / "none.csv"])
