@@ -49,7 +49,8 @@ class Progress:
             self._bar.update(self._task, completed=step, description=self._words())
         elif not self._quiet:
             now = time.monotonic()
-            if now - self._shown >= _PLAIN_SECONDS or step == self._total:
+            evaluated = any(name.startswith("valid ") for name in figures)
+            if now - self._shown >= _PLAIN_SECONDS or (step == self._total and evaluated):
                 self._shown = now
                 done = max(step - self._start, 1)
                 left = (now - self._began) / done * (self._total - step)

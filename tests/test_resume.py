@@ -27,6 +27,12 @@ def start(folder, run_dir):
     return subprocess.Popen(list(map(str, words)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
+def logged(run_dir):
+    """Whether a first line stands in the log: the loop is running (the empty file is there a little earlier)."""
+    log = run_dir / "metrics.jsonl"
+    return log.exists() and log.stat().st_size > 0
+
+
 def finish(folder, run_dir):
     code, out, errors = command("train", folder / "config.py", "--run-dir", run_dir)
     assert code == 0, out + errors
@@ -99,7 +105,7 @@ def test_a_signal_saves_and_ends_within_5_seconds(number, code, reference, tmp_p
         run_dir = tmp_path / f"run{attempt}"
         with start(folder, run_dir) as process:
             if moment == "training":
-                while process.poll() is None and not (run_dir / "metrics.jsonl").exists():
+                while process.poll() is None and not logged(run_dir):
                     time.sleep(0.001)
             else:
                 time.sleep(moment)

@@ -101,7 +101,7 @@ def from_nnx(make: Callable[..., Any]) -> Model:
         return nnx.split(make(nnx.Rngs(params=key, dropout=key)), nnx.Param, nnx.RngState, ...)
 
     def plain(state: Any) -> PyTree:
-        return {"/".join(map(str, path)): value for path, value in nnx.to_flat_state(nnx.pure(state))}
+        return {"/".join(map(str, path)): value for path, value in nnx.to_flat_state(nnx.as_pure(state))}
 
     def init(key: Array, inputs: PyTree, /) -> tuple[PyTree, PyTree]:
         _, params, _, rest = split(key)

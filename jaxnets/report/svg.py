@@ -48,7 +48,8 @@ def label(value: float) -> str:
     if 1000 <= abs(value) < 1e6:
         return f"{value:,.0f}"
     if value and not 1e-3 <= abs(value) < 1e5:
-        return f"{value:.2g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
+        mantissa, power = f"{value:.1e}".split("e")
+        return f"{float(mantissa):g}e{int(power)}"
     return f"{value:.4g}"
 
 

@@ -1,4 +1,4 @@
-"""The pieces: convolution with its own gradients, batch norm, pooling, attention, positions; and other people's modules."""
+"""The pieces: convolution with its own gradients, batch norm, attention, positions; and modules of a user's own."""
 
 import flax.linen as nn
 import jax
@@ -61,14 +61,14 @@ def test_batch_norm_is_flaxs():
     two, stats = theirs.apply(b, x, mutable=["batch_stats"])
     np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-5)
     for name in ("mean", "var"):
-        np.testing.assert_allclose(moved["batch_stats"][name], stats["batch_stats"][name], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(moved["batch_stats"]["norm"][name], stats["batch_stats"][name], rtol=1e-5, atol=1e-6)
 
 
 def test_dropout_keeps_the_mean_and_does_nothing_in_evaluation():
     x = jnp.ones((100, 1000))
     module = Dropout(0.3)
     found = module.apply({}, x, train=True, rngs={"dropout": jax.random.key(0)})
-    assert set(np.unique(found).round(4).tolist()) == {0.0, round(1 / 0.7, 4)}
+    np.testing.assert_allclose(np.unique(found), [0, 1 / 0.7], rtol=1e-6)
     assert abs(float(found.mean()) - 1) < 0.01  # 4.8 standard deviations over 100 000 draws
     np.testing.assert_array_equal(module.apply({}, x, train=False), x)
 
