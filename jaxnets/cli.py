@@ -134,10 +134,12 @@ def _experiment(path: str, settings: list[tuple[str, str]]) -> Any:
 def _train(given: argparse.Namespace, settings: list[tuple[str, str]]) -> int:
     experiment = _experiment(given.config, settings)
     run_dir = given.run_dir or Path("runs") / Path(given.config).stem
+    from jaxnets import compilation
     from jaxnets.progress import Progress
     from jaxnets.run import run
 
-    result = run(experiment, run_dir, allow=given.allow, progress=Progress(quiet=given.quiet))
+    with compilation.cache():
+        result = run(experiment, run_dir, allow=given.allow, progress=Progress(quiet=given.quiet))
     figures = result.figures
     shown = "  ".join(f"{name} {value:.4f}" for name, value in figures["test"].items())
     print(f"\ntest ({figures['test_examples']} examples): {shown}")
@@ -150,9 +152,10 @@ def _train(given: argparse.Namespace, settings: list[tuple[str, str]]) -> int:
 
 
 def _test(given: argparse.Namespace, settings: list[tuple[str, str]]) -> int:
-    from jaxnets import evaluate, report
+    from jaxnets import compilation, evaluate, report
 
-    figures = evaluate.test(given.run, given.split)
+    with compilation.cache():
+        figures = evaluate.test(given.run, given.split)
     print(json.dumps({given.split: figures}, indent=2))
     if given.split == "test":
         report.write(given.run)
@@ -160,9 +163,10 @@ def _test(given: argparse.Namespace, settings: list[tuple[str, str]]) -> int:
 
 
 def _predict(given: argparse.Namespace, settings: list[tuple[str, str]]) -> int:
-    from jaxnets import predictions
+    from jaxnets import compilation, predictions
 
-    predictions.predict_files(given.run, given.inputs, out=given.out)
+    with compilation.cache():
+        predictions.predict_files(given.run, given.inputs, out=given.out)
     return 0
 
 

@@ -139,7 +139,7 @@ class _Fit:
     ) -> None:
         self.state, self.notes, self.step = train_state, notes, start
         self.loop, self.cadence, self.actions, self.signals = loop, cadence, actions, signals
-        self.in_flight: collections.deque[tuple[int, int, Any]] = collections.deque()
+        self.in_flight: collections.deque[tuple[int, int, Any, float | None]] = collections.deque()
         self.began = time.perf_counter() - notes.seconds
         self.saved_at = time.perf_counter()
         self.saved_step = start if start else -1
@@ -163,7 +163,7 @@ class _Fit:
             count = self._until_event()
             numbers = [batch_number(self.step + i, self.notes.passed_over) for i in range(count)]
             self.state, sums = self.actions.advance(self.state, numbers)
-            self.in_flight.append((self.step, count, sums))
+            self.in_flight.append((self.step, count, sums, _now_if_done(sums)))
             self.step += count
             while len(self.in_flight) > _IN_FLIGHT:
                 self._absorb()
@@ -236,8 +236,9 @@ class _Fit:
 
     def _absorb(self) -> None:
         """Fetches the oldest block's sums, checks them, and writes the log line if one is complete."""
-        first, count, sums = self.in_flight.popleft()
+        first, count, sums, done = self.in_flight.popleft()
         sums = jax.device_get(sums)
+        now = done or time.perf_counter()
         finite, leaves = sums["health"]["finite"], sums["health"]["leaf"]
         for i in range(count):
             if not bool(finite[i]):
@@ -250,13 +251,12 @@ class _Fit:
         self.notes.window = metrics.add(self.notes.window, part)
         step = first + count
         if step % self.loop.log_every == 0 or step == self.cadence.total:
-            self._line(step)
+            self._line(step, now)
 
-    def _line(self, step: int) -> None:
+    def _line(self, step: int, now: float) -> None:
         figures = self.cadence.summarise(self.notes.window, step)
         if self.notes.skipped:
             figures["skipped"] = self.notes.skipped
-        now = time.perf_counter()
         rate = (step - self.window_step) * self.cadence.examples / max(now - self.window_began, 1e-9)
         clock = {"seconds": now - self.began, "examples_per_second": rate}
         self.notes.window, self.window_began, self.window_step = None, now, step
@@ -284,6 +284,11 @@ class _Fit:
         self.window_began, self.window_step = time.perf_counter(), self.step
         self.saved_step = self.step
         self.actions.say(f"{why}; back to step {self.step}, passing over batch {number}")
+
+
+def _now_if_done(sums: Any) -> float | None:
+    """The time, if these are there already: a CPU may compute within the call; else they are timed when fetched."""
+    return time.perf_counter() if all(leaf.is_ready() for leaf in jax.tree.leaves(sums)) else None
 
 
 def better(monitor: str) -> Callable[[float, float], bool]:

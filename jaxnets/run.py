@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnets import config, data, evaluate, forward, metrics, optim, parallel, report
+from jaxnets import compilation, config, data, evaluate, forward, metrics, optim, parallel, report
 from jaxnets.build import Parts, build, build_model, build_task, check_schema, experiment_step, total_steps
 from jaxnets.checkpoint import Checkpoints
 from jaxnets.config import Experiment
@@ -315,10 +315,11 @@ class _Run:
         self, train_state: TrainState, notes: Notes, start: int, dispatch: Dispatch
     ) -> tuple[TrainState, Notes, int]:
         loop = self.experiment.loop
-        rate = optim.learning_rate(self.experiment.optim, total_steps=self.total)
+        rate = jax.jit(optim.learning_rate(self.experiment.optim, total_steps=self.total))
+        float(rate(np.int32(0)))  # compiled now, not at the first log line
 
         def summarise(sums: Any, step: int) -> dict[str, float]:
-            return results(self.parts.task, sums) | {"learning_rate": float(rate(step - 1))}
+            return results(self.parts.task, sums) | {"learning_rate": float(rate(np.int32(step - 1)))}
 
         def log(record: metrics.Record) -> int:
             self.log.write(record)
@@ -337,11 +338,13 @@ class _Run:
             show=self.progress.show,
         )
         self.progress.begin(self.total, start)
+        compilation.seal()
         self.signals.hold()
         try:
-            return fit(
-                train_state, notes, start=start, loop=loop, cadence=cadence, actions=actions, signals=self.signals
-            )
+            with compilation.told(self.progress.say):
+                return fit(
+                    train_state, notes, start=start, loop=loop, cadence=cadence, actions=actions, signals=self.signals
+                )
         except Interrupted:
             self.log.flush()
             self.checkpoints.wait()

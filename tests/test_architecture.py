@@ -12,7 +12,7 @@ ORDER = (
     ("data", "models", "tasks", "schedules"),
     ("optim",),
     ("step", "generate"),
-    ("parallel", "metrics", "signals", "progress"),
+    ("parallel", "metrics", "signals", "progress", "compilation"),
     ("checkpoint", "loop"),
     ("config",),
     ("build", "forward"),

@@ -63,14 +63,17 @@ def test_images_arrays_and_csv_give_the_same_predictions(digits, tmp_path, capsy
 
 
 def test_rows_from_csv_parquet_and_json_lines(diabetes, tmp_path, capsys):
-    import pandas
+    import pyarrow
+    from pyarrow import csv as arrow_csv
+    from pyarrow import parquet
 
     schema = load(Data(source="diabetes")).schema
     inputs = load(Data(source="diabetes")).splits["test"].arrays["inputs"][:4]
-    frame = pandas.DataFrame(inputs.astype(float), columns=list(schema.feature_names))[list(schema.feature_names)[::-1]]
-    frame.to_csv(tmp_path / "r.csv", index=False)
-    frame.to_parquet(tmp_path / "r.parquet")
-    frame.to_json(tmp_path / "r.jsonl", orient="records", lines=True, double_precision=15)
+    columns = dict(zip(schema.feature_names, inputs.astype(float).T, strict=True))
+    table = pyarrow.table({name: columns[name] for name in reversed(schema.feature_names)})
+    arrow_csv.write_csv(table, tmp_path / "r.csv")
+    parquet.write_table(table, tmp_path / "r.parquet")
+    (tmp_path / "r.jsonl").write_text("".join(json.dumps(row) + "\n" for row in table.to_pylist()))
     found = []
     for ending in ("csv", "parquet", "jsonl"):
         code, out, errors = main(capsys, "predict", diabetes, tmp_path / f"r.{ending}")

@@ -15,9 +15,10 @@ ALL = {
     kind.__name__: kind(lr=lr, schedule=Constant(), weight_decay=None)
     for kind, lr in [
         (optim.SGD, 0.05), (optim.Adam, 0.1), (optim.AdamW, 0.1), (optim.Lamb, 0.1), (optim.Lion, 0.02),
-        (optim.Adafactor, 0.1), (optim.Muon, 0.05), (optim.ScheduleFreeAdamW, 0.1),
+        (optim.Adafactor, 0.1), (optim.ScheduleFreeAdamW, 0.1),
     ]
 }  # fmt: skip
+ALL["Muon"] = optim.Muon(lr=0.05, adam_lr=0.1, schedule=Constant(), weight_decay=None)  # biases go by adam
 ALL["Custom"] = optim.Custom(transformation=optax.sgd(0.1), schedule=Constant())
 TARGET = {
     "dense": {"kernel": jnp.asarray([[1.0, -0.5], [0.5, 0.8]]), "bias": jnp.asarray([1.0, -1.0])},
