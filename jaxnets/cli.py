@@ -96,6 +96,11 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        place = f": {error.filename}" if error.filename else ""
+        print(f"jaxnets: {error.strerror or error}{place}; nothing was lost, the same command tries again",
+              file=sys.stderr)  # fmt: skip
+        return 1
     except KeyboardInterrupt:
         print("jaxnets: interrupted", file=sys.stderr)
         return 130
