@@ -48,7 +48,8 @@ def choose(
         return _dispatch(compile_form(length), feed)
     bare = compile_form(1)
     bare_seconds = _seconds_a_step(bare, feed, copy(train_state))
-    length = max(1, min(_MOST, longest, int(_BLOCK_SECONDS / max(bare_seconds, 1e-6))))
+    most = max(1, min(_MOST, int(_BLOCK_SECONDS / max(bare_seconds, 1e-6))))
+    length = -(-longest // -(-longest // most))  # the steps between two log lines, in blocks of one size
     chosen, block_seconds = bare, None
     if wanted == "block" or (wanted == "auto" and bare_seconds < _LONG_STEP and length > 1):
         block = compile_form(max(2, length))
@@ -73,9 +74,9 @@ def _seconds_a_step(
     """The median over a few calls, feeds included, on a copy of the state that is thrown away."""
     numbers = list(range(compiled.length))
     seconds = []
-    for _ in range(repeats):
+    for _ in range(repeats + 1):
         began = time.perf_counter()
         train_state, _ = compiled.call(train_state, feed(numbers, compiled.length), len(numbers))
         jax.block_until_ready(train_state)
         seconds.append((time.perf_counter() - began) / compiled.length)
-    return statistics.median(seconds)
+    return statistics.median(seconds[1:])  # the first call wakes threads and caches

@@ -244,13 +244,17 @@ class _Run:
         on_device = data.fits_on_device(self.experiment.data, self.train)
         arrays = jax.device_put(dict(self.train.arrays), self.layout.replicated) if on_device else {}
         constants = (self.numbers, arrays)
-        order = partial(
-            data.order, int(self.experiment.seed), batch_size=self.experiment.data.batch_size, length=self.train.length
+        orders = partial(
+            data.orders, int(self.experiment.seed), batch_size=self.experiment.data.batch_size, length=self.train.length
         )
         gather = partial(data.gather, window=self.train.window, stride=self.train.stride)
 
         def feed(numbers: list[int], length: int) -> PyTree:
-            ids = np.stack([order(number) for number in numbers] + [order(numbers[0])] * (length - len(numbers)))
+            if numbers[-1] - numbers[0] == len(numbers) - 1:
+                ids = orders(numbers[0], len(numbers))
+            else:  # some were passed over
+                ids = np.concatenate([orders(number, 1) for number in numbers])
+            ids = np.concatenate([ids, np.broadcast_to(ids[:1], (length - len(ids), ids.shape[1]))])
             rows = ids if on_device else jax.tree.map(np.asarray, _stacked(gather, self.train.arrays, ids))
             return jax.device_put(rows, self.layout.batches)
 
@@ -264,7 +268,7 @@ class _Run:
         compile_form = partial(
             parallel.compile_step, step, batch_of, self.layout, constants=constants, train_state=train_state
         )
-        self.order = order
+        self.orders = orders
         return choose(
             self.run_dir / "dispatch.json",
             wanted=self.experiment.loop.dispatch,
@@ -315,11 +319,12 @@ class _Run:
         self, train_state: TrainState, notes: Notes, start: int, dispatch: Dispatch
     ) -> tuple[TrainState, Notes, int]:
         loop = self.experiment.loop
-        rate = jax.jit(optim.learning_rate(self.experiment.optim, total_steps=self.total))
-        float(rate(np.int32(0)))  # compiled now, not at the first log line
+        lines = np.append(np.arange(loop.log_every, self.total, loop.log_every), self.total)
+        rate = optim.learning_rate(self.experiment.optim, total_steps=self.total)
+        rates = dict(zip(lines.tolist(), jax.jit(jax.vmap(rate))(lines - 1).tolist(), strict=True))
 
         def summarise(sums: Any, step: int) -> dict[str, float]:
-            return results(self.parts.task, sums) | {"learning_rate": float(rate(np.int32(step - 1)))}
+            return results(self.parts.task, sums) | {"learning_rate": rates[step]}
 
         def log(record: metrics.Record) -> int:
             self.log.write(record)
@@ -366,7 +371,7 @@ class _Run:
         return parallel.replicate(self.layout, restored.tree), restored.notes, restored.step
 
     def _explain(self, number: int, leaf: int) -> str:
-        ids = self.order(number).tolist()
+        ids = self.orders(number, 1)[0].tolist()
         paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(self.shapes.params)]
         where = f"first bad gradient {paths[leaf]}" if leaf >= 0 else "the loss, with finite gradients"
         more = f" and {len(ids) - 8} more" if len(ids) > 8 else ""

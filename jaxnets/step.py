@@ -106,14 +106,13 @@ def make_step(
             gradients, (state, metrics, size) = gradient(
                 train_state.params, train_state.frozen, train_state.state, prepared, model_key
             )
-            gradients = jax.tree.map(lambda leaf: leaf * size, gradients)
         else:
             gradients, state, metrics = _accumulated(gradient, train_state, prepared, model_key, accumulate)
+            size = 1.0
         if axis is not None:
             gradients, metrics = jax.lax.psum((gradients, metrics), axis)
         mass = metrics["loss"]["weight"]
-        gradients = jax.tree.map(lambda leaf: leaf / jnp.where(mass == 0, 1, mass).astype(leaf.dtype), gradients)
-        new, norms, health = _updated(train_state, gradients, state, optimizer)
+        new, norms, health = _updated(train_state, gradients, size / jnp.where(mass == 0, 1, mass), state, optimizer)
         health["finite"] = health["finite"] & jnp.isfinite(metrics["loss"]["total"])
         if skip_nonfinite:
             old = train_state._replace(step=new.step)
@@ -151,10 +150,15 @@ def _accumulated(gradient: Any, train_state: TrainState, prepared: PyTree, key: 
 
 
 def _updated(
-    train_state: TrainState, gradients: PyTree, state: PyTree, optimizer: Optimizer
+    train_state: TrainState, gradients: PyTree, scale: Array, state: PyTree, optimizer: Optimizer
 ) -> tuple[TrainState, Sums, Sums]:
-    squares = jnp.stack([jnp.sum(jnp.square(leaf.astype(jnp.float32))) for leaf in jax.tree.leaves(gradients)])
+    """The state after the update by `gradients` × `scale`.
+
+    Norms are taken before the scale is applied, so that a compiler can fuse it into the update.
+    """
+    squares = scale**2 * jnp.stack([_square(leaf) for leaf in jax.tree.leaves(gradients)])
     bad = ~jnp.isfinite(squares)
+    gradients = jax.tree.map(lambda leaf: leaf * scale.astype(leaf.dtype), gradients)
     health = {"finite": ~bad.any(), "leaf": jnp.where(bad.any(), jnp.argmax(bad), -1).astype(jnp.int32)}
     updates, opt_state = optimizer.update(gradients, train_state.opt_state, train_state.params)
     params = optax.apply_updates(train_state.params, updates)
@@ -164,12 +168,18 @@ def _updated(
     one = jnp.ones((), jnp.float32)
     norms = {
         "grad_norm": {"total": jnp.sqrt(squares.sum()), "weight": one},
-        "update_norm": {"total": optax.global_norm(updates).astype(jnp.float32), "weight": one},
+        "update_norm": {"total": jnp.sqrt(sum(map(_square, jax.tree.leaves(updates)))), "weight": one},
     }
     new = train_state._replace(
         step=train_state.step + 1, params=params, state=state, opt_state=opt_state, average=average
     )
     return new, norms, health
+
+
+def _square(leaf: Array) -> Array:
+    """The sum of squares, as a product: XLA:CPU adds up one number at a time in a plain sum, 3 × slower."""
+    leaf = leaf.astype(jnp.float32)
+    return jnp.tensordot(leaf, leaf, axes=leaf.ndim, precision="highest")
 
 
 def evaluation_params(optimizer: Optimizer, train_state: TrainState) -> PyTree:

@@ -7,6 +7,7 @@ from jaxnets.data.augment import Mixup as Mixup
 from jaxnets.data.augment import augment as augment
 from jaxnets.data.checks import check as check
 from jaxnets.data.order import order as order
+from jaxnets.data.order import orders as orders
 from jaxnets.data.order import shard as shard
 from jaxnets.data.pipeline import evaluation_ids as evaluation_ids
 from jaxnets.data.pipeline import fits_on_device as fits_on_device

@@ -16,15 +16,20 @@ def order(seed: int, number: int, *, batch_size: int, length: int) -> np.ndarray
     >>> sorted(int(i) for n in range(2) for i in order(0, n, batch_size=3, length=6))
     [0, 1, 2, 3, 4, 5]
     """
-    first = number * batch_size
-    parts, missing = [], batch_size
+    return orders(seed, number, 1, batch_size=batch_size, length=length)[0]
+
+
+def orders(seed: int, first: int, count: int, *, batch_size: int, length: int) -> np.ndarray:
+    """The ids (count, batch_size) of batches `first` and on, as `order` gives them one by one."""
+    start, missing = first * batch_size, count * batch_size
+    parts = []
     while missing:
-        epoch, offset = divmod(first, length)
+        epoch, offset = divmod(start, length)
         part = _permutation(seed, epoch, length)[offset : offset + missing]
         parts.append(part)
-        first += len(part)
+        start += len(part)
         missing -= len(part)
-    return np.concatenate(parts)
+    return np.concatenate(parts).reshape(count, batch_size)
 
 
 def shard(ids: np.ndarray, *, index: int, count: int) -> np.ndarray:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxnets.data import evaluation_ids, gather, order, shard
+from jaxnets.data import evaluation_ids, gather, order, orders, shard
 
 
 @settings(max_examples=60, deadline=None)
@@ -13,6 +13,7 @@ from jaxnets.data import evaluation_ids, gather, order, shard
 def test_the_stream_is_one_permutation_after_the_other(seed, length, batch_size):
     count = -(-3 * length // batch_size)
     stream = np.concatenate([order(seed, n, batch_size=batch_size, length=length) for n in range(count)])
+    np.testing.assert_array_equal(orders(seed, 0, count, batch_size=batch_size, length=length).ravel(), stream)
     for epoch in range(3):
         assert sorted(stream[epoch * length : (epoch + 1) * length]) == list(range(length))
 
