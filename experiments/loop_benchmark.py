@@ -48,7 +48,7 @@ def workload(name: str) -> Experiment:
     model, task, data, steps = {
         "mlp": (
             MLP(widths=(256, 256), activation="relu"), Classification(),
-            Data(source="digits", batch_size=128), 12000,
+            Data(source="digits", batch_size=384), 12000,
         ),
         "cnn": (
             CNN(channels=(32, 64), hidden=256), Classification(),

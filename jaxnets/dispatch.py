@@ -21,7 +21,7 @@ from jaxnets.parallel import Compiled
 from jaxnets.types import PyTree, TrainState
 
 _LONG_STEP = 0.010  # seconds: from here on a call's overhead is below 2 %
-_BLOCK_SECONDS = 0.05  # a block's aimed duration: signals are answered between blocks
+_BLOCK_SECONDS = 0.1  # a block's aimed duration: signals are answered between blocks
 _MOST = 128
 
 
