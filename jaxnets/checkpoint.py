@@ -8,11 +8,13 @@ of it is on the disk. So a step is whole or not there, and one flipped bit anywh
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import logging
 import os
 import shutil
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -167,6 +169,7 @@ class Checkpoints:
         aside = self._directory / f".{step:08d}"
         try:
             names, leaves = _named(tree)
+            self._check_space(leaves)
             _save_arrays(aside / _ARRAYS, leaves)
             manifest = {
                 "step": step,
@@ -186,10 +189,15 @@ class Checkpoints:
             self._failure = CheckpointError(f"checkpoint {step} could not be written: {self._why(error)}")
             self._failure.__cause__ = error
 
+    def _check_space(self, leaves: list[np.ndarray]) -> None:
+        """Before a half of it is written: the arrays, and a manifest of some 300 bytes for each."""
+        if shutil.disk_usage(self._directory).free < sum(leaf.nbytes + 300 for leaf in leaves):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     def _why(self, error: Exception) -> str:
         first = (str(error).splitlines() or [""])[0]
         free = shutil.disk_usage(self._directory).free
-        full = "No space left" in str(error) or getattr(error, "errno", None) == 28
+        full = "No space left" in str(error) or getattr(error, "errno", None) == errno.ENOSPC
         if full or free < 1 << 20:
             return (
                 f"no space is left on the disk of {self._directory} ({free / 2**20:.1f} MiB free); "
@@ -318,11 +326,22 @@ def _sync(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """orbax logs hints about threads and merges; none of it is for the user."""
+    """orbax logs hints, and every error that it raises as well; what is for the user is said by us, in one sentence.
+
+    Where one array cannot be written, the others' writes end later and call a loop that is closed by then. Their
+    complaint comes on a thread of their own, at any time from then on, so it stays unheard after a failure.
+    """
     logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    level, hook = logger.level, sys.unraisablehook
+
+    def hear(raised: Any) -> None:
+        if "Event loop is closed" not in str(raised.exc_value):
+            hook(raised)
+
+    logger.setLevel(logging.CRITICAL)
+    sys.unraisablehook = hear
     try:
         yield
+        sys.unraisablehook = hook
     finally:
         logger.setLevel(level)

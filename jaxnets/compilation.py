@@ -86,10 +86,10 @@ def _scrub(folder: Path) -> None:
 def told(say: Callable[[str], None]) -> Iterator[None]:
     """While this is open, every compilation is told: all that a loop needs was compiled before it began."""
 
-    def hear(event: str, seconds: float, **more: str | int) -> None:
+    def hear(event: str, duration_secs: float, **kwargs: str | int) -> None:
         if event == _COMPILED:
             say(
-                f"warning: {more.get('fun_name', 'a program')} was compiled while training ({seconds:.1f} s); "
+                f"warning: {kwargs.get('fun_name', 'a program')} was compiled while training ({duration_secs:.1f} s); "
                 "a step that compiles twice has inputs of changing shapes or types"
             )
 

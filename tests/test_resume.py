@@ -174,6 +174,7 @@ def test_a_disk_that_fills_ends_the_run_with_an_error_and_it_continues_later(ref
         with start(folder, run_dir) as process:
             while process.poll() is None and not list(run_dir.glob("checkpoints/0*/manifest.json")):
                 time.sleep(0.001)
+            time.sleep(random.uniform(0.0, 1.0))  # between saves, or while an array is being written
             with open(disk / "filler", "wb", buffering=0) as filler:
                 try:
                     while True:
