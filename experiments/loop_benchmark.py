@@ -5,15 +5,18 @@ Same model, same data, same optimizer, in one process, interleaved, with a ratio
     bare     the step of jaxnets, compiled alone, on one fixed batch, awaited at the end
     hand     plain optax and `jax.jit`, the loss fetched every 50 steps; twice, as a loop over numpy batches and as a
              scan over a set that lives on the device: the faster of the two counts
-    jaxnets  `train`: order of data, metrics, log lines, non-finite check, signals, checkpoints every third of the run;
-             counted up to its last log line, without the final evaluation
+    jaxnets  `train`: order of data, metrics, log lines, non-finite check, signals, checkpoints every 250 steps
+             (the MLP: three); counted up to its last log line, without the final evaluation
 
 Then, in processes of their own: seconds of compilation with an empty and a filled compile cache, from the command to
 the first step, and the peak memory of the whole process for `jaxnets train` and for the hand-written loop.
 
-    python experiments/loop_benchmark.py [--repeats 5] [--only mlp,cnn,vit,gpt]
+All of it with the allocator that the commands set (jaxnets/memory.py); --plain-malloc shows them without it.
+
+    python experiments/loop_benchmark.py [--repeats 5] [--only mlp,cnn,vit,gpt] [--plain-malloc]
 """
 
+# ruff: noqa: E402 (the allocator is set before jax is imported)
 from __future__ import annotations
 
 import argparse
@@ -26,6 +29,10 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
+
+from jaxnets.memory import keep_pages
+
+KEPT = "--plain-malloc" not in sys.argv and keep_pages()  # before jax starts its threads
 
 import jax
 import jax.numpy as jnp
@@ -52,18 +59,18 @@ def workload(name: str) -> Experiment:
         ),
         "cnn": (
             CNN(channels=(32, 64), hidden=256), Classification(),
-            Data(source="parquet:mnist", batch_size=128), 100,
+            Data(source="parquet:mnist", batch_size=128), 300,
         ),
         "vit": (
             ViT(patch=2, width=96, depth=4, heads=4, mlp_width=384), Classification(),
-            Data(source="digits", batch_size=64), 200,
+            Data(source="digits", batch_size=64), 400,
         ),
         "gpt": (
             GPT(context=64, width=128, depth=4, heads=4), LanguageModelling(),
-            Data(source="python_text", batch_size=12, context=64), 150,
+            Data(source="python_text", batch_size=12, context=64), 300,
         ),
     }[name]  # fmt: skip
-    loop = Loop(steps=steps, log_every=BLOCK, eval_every=10**6, save_every=steps // 3, keep_best=False)
+    loop = Loop(steps=steps, log_every=BLOCK, eval_every=10**6, save_every=max(250, steps // 3), keep_best=False)
     return Experiment(data=data, model=model, task=task, optim=AdamW(lr=1e-3, schedule=Constant()), loop=loop)
 
 
@@ -234,7 +241,7 @@ def peak() -> float:
 
 
 def measured(what: str, name: str, cache: str) -> dict[str, float]:
-    words = [sys.executable, __file__, "--child", what, "--only", name]
+    words = [sys.executable, __file__, "--child", what, "--only", name, *([] if KEPT else ["--plain-malloc"])]
     environment = {**os.environ, "JAXNETS_CACHE": cache}
     out = subprocess.run(words, capture_output=True, text=True, check=True, env=environment).stdout
     return json.loads(out.splitlines()[-1])
@@ -288,6 +295,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--only", default="mlp,cnn,vit,gpt", help="workloads, by comma (default: all)")
     parser.add_argument("--no-starts", action="store_true", help="leave out what needs processes of its own")
+    parser.add_argument("--plain-malloc", action="store_true", help="leave the allocator as it is")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
@@ -295,7 +303,8 @@ def main() -> None:
         return
     device = jax.devices()[0]
     print(f"jax {jax.__version__}, python {sys.version.split()[0]}, {device.platform} {device.device_kind}, "
-          f"{os.cpu_count()} cores; median (least to most) of {given.repeats} interleaved repeats")  # fmt: skip
+          f"{os.cpu_count()} cores; median (least to most) of {given.repeats} interleaved repeats; "
+          f"pages {'kept' if KEPT else 'given back'}")  # fmt: skip
     for name in given.only.split(","):
         print(name, flush=True)
         compare(name, given.repeats)

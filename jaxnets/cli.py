@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 from jaxnets import __version__
 from jaxnets.errors import ConfigError, JaxnetsError, UsageError
+from jaxnets.memory import keep_pages
 
 
 class _Parser(argparse.ArgumentParser):
@@ -89,6 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     try:
         given, rest = _parser().parse_known_args(words)
+        keep_pages()
         return _COMMANDS[given.command](given, _settings(rest, given.command))
     except JaxnetsError as error:
         print(f"jaxnets: {error}", file=sys.stderr)

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "jaxnets"
 # From first to last; rooms on one line do not know each other.
 ORDER = (
-    ("errors", "types", "files"),
+    ("errors", "types", "files", "memory"),
     ("data", "models", "tasks", "schedules"),
     ("optim",),
     ("step", "generate"),
