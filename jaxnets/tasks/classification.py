@@ -51,7 +51,8 @@ def classification(
         return optax.softmax_cross_entropy(outputs, target), weigh(targets, weight)
 
     def right(outputs: Any, targets: Any) -> Array:
-        return (outputs.argmax(axis=-1) == soft(targets).argmax(axis=-1)).astype(jnp.float32)
+        wanted = targets if targets.ndim == 1 else targets.argmax(axis=-1)
+        return (outputs.argmax(axis=-1) == wanted).astype(jnp.float32)
 
     def predict(outputs: Any, /) -> dict[str, Array]:
         return {"probabilities": jax.nn.softmax(outputs), "class": outputs.argmax(axis=-1)}
