@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 import jax
 
+from jaxnets import data as augmentations
 from jaxnets import models, optim, tasks
-from jaxnets.config import Custom, Experiment
+from jaxnets.config import Custom, Experiment, variant_name
 from jaxnets.data import Schema, augment, preprocess
 from jaxnets.errors import ConfigError
-from jaxnets.step import Sums, make_step
+from jaxnets.step import Sums, init_state, make_step, merge_params
 from jaxnets.types import Array, Batch, Model, Optimizer, PyTree, Task, TrainState
 
 _FACTORIES: dict[type, Any] = {
@@ -99,6 +100,33 @@ def total_steps(experiment: Experiment, schema: Schema) -> int:
     return max(1, math.ceil((loop.epochs or 0) * examples / experiment.data.batch_size))
 
 
+def check_model(parts: Parts, schema: Schema, experiment: Experiment, batch: PyTree) -> TrainState:
+    """The shapes of the train state; raises ConfigError if the model cannot take the data or gives other outputs."""
+    name, source = variant_name(type(experiment.model)), schema.source
+    try:
+        state = jax.eval_shape(lambda: init_state(*parts, key=jax.random.key(0), batch=batch))
+        outputs = jax.eval_shape(_outputs(parts), state, batch)
+    except (ValueError, TypeError, IndexError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigError(f"model {name} does not fit {source}, whose inputs are {schema.input_shape}: {first}; "
+                          "change the model's sizes") from error  # fmt: skip
+    found = getattr(outputs, "shape", None)
+    if found is not None and (len(found) < 2 or found[-1] != schema.num_outputs):
+        raise ConfigError(
+            f"model {name} gives outputs of {found}, but {source} needs {schema.num_outputs} an example: "
+            f"({found[0] if found else 'b'}, …, {schema.num_outputs}); change its last layer"
+        )
+    return state
+
+
+def _outputs(parts: Parts) -> Any:
+    def outputs(state: TrainState, batch: PyTree) -> PyTree:
+        inputs, _, _ = parts.task.prepare(batch, train=False, key=None)
+        return parts.model.apply(merge_params(state.params, state.frozen), state.state, inputs)[0]
+
+    return outputs
+
+
 def check_schema(experiment: Experiment, schema: Schema) -> None:
     """Raises ConfigError if model, task or augmentation do not fit the data."""
     kind = {"class": "classification", "real": "regression", "token": "languagemodelling"}[schema.target_kind]
@@ -122,8 +150,17 @@ def check_schema(experiment: Experiment, schema: Schema) -> None:
             f"data.context {experiment.data.context} is more than model.context {experiment.model.context}; "
             "make them equal"
         )
-    if experiment.data.augment and schema.input_kind == "token":
-        raise ConfigError(f"data.augment holds image operations, but {schema.source} holds tokens; use an empty tuple")
+    for index, one in enumerate(experiment.data.augment):
+        if schema.input_kind == "token" or (schema.input_kind != "image" and not isinstance(one, augmentations.Mixup)):
+            raise ConfigError(
+                f"data.augment.{index} {variant_name(type(one))} does not fit {schema.source}, which holds "
+                f"{schema.input_kind}s; use an empty tuple{' or mixup' if schema.input_kind == 'row' else ''}"
+            )
+    if experiment.data.context is not None and schema.input_kind != "token":
+        raise ConfigError(
+            f"data.context {experiment.data.context} says nothing about {schema.source}, which holds "
+            f"{schema.input_kind}s; set it to none"
+        )
     weights = getattr(experiment.task, "class_weights", None)
     if weights is not None and len(weights) != len(schema.classes):
         raise ConfigError(

@@ -50,6 +50,7 @@ class Checkpoints:
     keep_last:  the newest steps are kept
     keep_every: steps at a multiple of it are kept for good
     keep_best:  the step with the best metric is kept; `mode` says whether more or less is better
+    monitor:    the metric's name; values that were saved under another name are not compared
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder, Checkpoints(Path(folder) / "checkpoints") as checkpoints:
@@ -67,8 +68,9 @@ class Checkpoints:
         keep_every: int | None = None,
         keep_best: bool = True,
         mode: Literal["max", "min"] = "min",
+        monitor: str = "",
     ) -> None:
-        self._directory = directory.resolve()
+        self._directory, self._monitor = directory.resolve(), monitor
         self._keep_last, self._keep_every, self._keep_best, self._mode = keep_last, keep_every, keep_best, mode
         self._directory.mkdir(parents=True, exist_ok=True)
         for leftover in self._directory.glob(".*"):
@@ -116,12 +118,11 @@ class Checkpoints:
             failure, self._failure = self._failure, None
             raise failure
 
-    def restore(
-        self, like: PyTree, *, step: int | Literal["best"] | None = None, say: Callable[[str], None] = print
-    ) -> Restored | None:
+    def restore(self, like: PyTree, *, step: int | None = None, say: Callable[[str], None] = print) -> Restored | None:
         """The newest good step, or the one asked for; None if no step was ever saved.
 
-        like: a tree of arrays or `jax.ShapeDtypeStruct`s. Every damaged step is named through `say` and passed over.
+        like: a tree of arrays or `jax.ShapeDtypeStruct`s. Every damaged step is named through `say` and passed over;
+        once a good one is found they are set aside as `damaged-…`, so that they do not count among the kept ones.
         Raises CheckpointError if steps are there and none is good, or if a good one has other leaves than `like`.
         """
         self.wait()
@@ -133,22 +134,29 @@ class Checkpoints:
             )
         if not steps:
             return None
-        if step == "best":
-            wanted = [] if self.best_step is None else [self.best_step]
-        else:
-            wanted = steps if step is None else [number for number in steps if number == step]
-        bad = []
-        for number in wanted:
+        bad: dict[int, str] = {}
+        for number in steps if step is None else [number for number in steps if number == step]:
             try:
-                return self._read(number, like)
+                found = self._read(number, like)
             except _Damaged as error:
-                bad.append(f"checkpoint {number} is damaged: {error}")
-                say(f"{bad[-1]}; it is not used")
-        why = "; ".join(bad) or f"there is no {step}"
+                bad[number] = f"checkpoint {number} is damaged: {error}"
+                say(f"{bad[number]}; it is not used")
+            else:
+                self._set_aside(list(bad))
+                return found
+        why = "; ".join(bad.values()) or f"there is no {step}"
         raise CheckpointError(
             f"none of the checkpoints {steps} in {self._directory} can be used: {why}; "
             "restore one from a copy, or start anew in another --run-dir"
         )
+
+    def _set_aside(self, steps: list[int]) -> None:
+        folders = self._folders()
+        for step in steps:
+            target = self._directory / f"damaged-{folders[step].name}"
+            shutil.rmtree(target, ignore_errors=True)
+            os.rename(folders[step], target)
+            self._metrics.pop(step, None)
 
     def _folders(self) -> dict[int, Path]:
         """The folder of each step; of a step saved twice the later one."""
@@ -161,9 +169,10 @@ class Checkpoints:
 
     def _metric(self, step: int) -> float | None:
         try:
-            return _read_manifest(self._folders()[step])["metric"]
+            manifest = _read_manifest(self._folders()[step])
         except _Damaged:
             return None
+        return manifest["metric"] if manifest["monitor"] == self._monitor else None
 
     def _write(self, step: int, tree: PyTree, notes: dict[str, Any], metric: float | None) -> None:
         aside = self._directory / f".{step:08d}"
@@ -174,6 +183,7 @@ class Checkpoints:
             manifest = {
                 "step": step,
                 "metric": metric,
+                "monitor": self._monitor,
                 "notes": notes,
                 "leaves": [_describe(name, leaf) for name, leaf in zip(names, leaves, strict=True)],
                 "files": hash_folder(aside),

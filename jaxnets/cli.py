@@ -17,13 +17,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from jaxnets import __version__
-from jaxnets.errors import ConfigError, JaxnetsError, UsageError
+from jaxnets.errors import JaxnetsError, UsageError
 from jaxnets.memory import keep_pages
+
+_OPTIONS = ("--help", "--run-dir", "--allow", "--quiet")  # of train and config; all others are settings
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"jaxnets: {message}\nsee {self.prog} --help\n")
+        raise UsageError(f"{message}; see {self.prog} --help")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -89,9 +91,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns its exit code. What went wrong is one message on stderr, never a trace."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        given, rest = _parser().parse_known_args(words)
+        words, settings = _settings(words)
+        given = _parser().parse_args(words)
         keep_pages()
-        return _COMMANDS[given.command](given, _settings(rest, given.command))
+        return _COMMANDS[given.command](given, settings)
     except JaxnetsError as error:
         print(f"jaxnets: {error}", file=sys.stderr)
         return error.exit_code
@@ -108,26 +111,29 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def _settings(rest: list[str], command: str) -> list[tuple[str, str]]:
-    """`--a.b.c VALUE` and `--a.b.c=VALUE` as pairs; only train and config take them."""
-    pairs = []
-    words = iter(rest)
-    for word in words:
-        if not word.startswith("--") or word == "--":
-            raise UsageError(
-                f"{word!r} is not understood; settings look like --optim.lr 0.01 (see jaxnets {command} --help)"
-            )
-        if command not in ("train", "config"):
-            raise UsageError(f"jaxnets {command} has no option {word}; see jaxnets {command} --help")
-        name, equals, value = word[2:].partition("=")
+def _settings(words: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """(what argparse reads, the settings `--a.b.c VALUE` and `--a.b.c=VALUE` as pairs); train and config take them.
+
+    They are taken out first, wherever they stand: argparse would hand their values to the positional arguments.
+    """
+    command = words[0] if words else ""
+    if command not in ("train", "config"):
+        return words, []
+    left, pairs = [], []
+    rest = iter(words)
+    for word in rest:
+        name, equals, value = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or word == "--" or f"--{name}" in _OPTIONS:
+            left.append(word)
+            continue
         if not equals:
-            value = next(words, None)
-        if value is None or (not equals and value.startswith("--")):
-            raise UsageError(
-                f"--{name} needs a value, as in --{name} VALUE; see jaxnets config CONFIG for what there is"
-            )
+            value = next(rest, "--")
+            if value.startswith("--"):
+                raise UsageError(
+                    f"--{name} needs a value, as in --{name} VALUE; see jaxnets config CONFIG for what there is"
+                )
         pairs.append((name, value))
-    return pairs
+    return left, pairs
 
 
 def _experiment(path: str, settings: list[tuple[str, str]]) -> Any:
@@ -153,6 +159,7 @@ def _train(given: argparse.Namespace, settings: list[tuple[str, str]]) -> int:
     print(
         f"{figures['steps']} steps in {figures['seconds']:.1f} s; tested the weights of step {figures['tested_step']}"
     )
+    print(f"data         {figures['data']['source']}, sha256 {figures['data']['sha256'][:16]}…")
     print(f"run folder   {run_dir}\nreport       {run_dir / 'report.html'}\nnext         jaxnets test {run_dir}")
     print(f"             jaxnets predict {run_dir} FILE\n             jaxnets config {given.config}")
     return 0
@@ -208,10 +215,9 @@ def _settings_of(path: str, settings: list[tuple[str, str]]) -> Any:
         raise UsageError(f"a run's config cannot be changed: --{settings[0][0]}; give its config file instead")
     if not stored.is_file():
         raise UsageError(f"{path} is not a run folder: it has no config.json; give the folder that train named")
-    try:
-        return json.loads(stored.read_text())
-    except ValueError as error:
-        raise ConfigError(f"{stored} is damaged: {error}; restore it") from error
+    from jaxnets.files import read_json
+
+    return read_json(stored)
 
 
 _COMMANDS = {"train": _train, "test": _test, "predict": _predict, "report": _report, "config": _config}

@@ -7,8 +7,8 @@ Nothing is executed when JSON or a command line is read.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import difflib
 import json
 import math
 import runpy
@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from jaxnets import optim, tasks
 from jaxnets.data import Data
-from jaxnets.errors import ConfigError
+from jaxnets.errors import ConfigError, near
 from jaxnets.loop import Loop
 from jaxnets.models import CNN, GPT, MLP, ResNet9, ResNet18, ResNet34, ResNet50, ViT
 from jaxnets.models.layers import TRANSFERS
@@ -118,8 +118,7 @@ def load(path: str | Path) -> Experiment:
     """
     path = Path(path)
     if not path.is_file():
-        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.py")], n=3)
-        hint = f"; perhaps you meant {', '.join(str(path.parent / name) for name in near)}" if near else ""
+        hint = near(str(path), [str(other) for other in path.parent.glob("*.py")])
         raise ConfigError(f"config {str(path)!r} is not a file{hint}; give a Python file that ends in an Experiment")
     try:
         names = runpy.run_path(str(path))
@@ -241,16 +240,13 @@ def _is_tuple(kind: Any) -> bool:
 
 def _unknown(node: Any, key: str, path: str) -> str:
     names = list(_field_types(type(node)))
-    near = difflib.get_close_matches(key, names, n=3, cutoff=0.5)
-    hint = f"perhaps you meant {', '.join(near)}" if near else f"it has {', '.join(names)}"
-    return f"{path}: {variant_name(type(node))} has no {key!r}; {hint}"
+    hint = near(key, names) or f"; it has {', '.join(names)}"
+    return f"{path}: {variant_name(type(node))} has no {key!r}{hint}"
 
 
 def _choice(path: str, given: Any, allowed: Iterable[str]) -> str:
     allowed = list(allowed)
-    near = difflib.get_close_matches(str(given), allowed, n=1, cutoff=0.5)
-    hint = f"; perhaps you meant {near[0]}" if near else ""
-    return f"{path} {given!r} is not allowed; use one of {', '.join(allowed)}{hint}"
+    return f"{path} {given!r} is not allowed; use one of {', '.join(allowed)}{near(str(given), allowed)}"
 
 
 def _convert(kind: Any, value: Any, path: str, *, text: bool) -> Any:
@@ -325,7 +321,10 @@ def _convert_plain(kind: Any, value: Any, path: str, *, text: bool) -> Any:
 def _convert_tuple(kind: Any, value: Any, path: str, *, text: bool) -> tuple[Any, ...]:
     element = typing.get_args(kind)[0]
     if text:
-        value = [part for part in value.strip("()[] ").replace(" ", "").split(",") if part]
+        inner = value.strip().removeprefix("(").removesuffix(")")
+        if not inner and inner == value:
+            raise ConfigError(f"{path} '' is not allowed; give values with commas between them, or () for none")
+        value = [part.strip() for part in inner.removesuffix(",").split(",")] if inner.strip() else []
     if not isinstance(value, list | tuple):
         raise ConfigError(f"{path} {value!r} is not allowed; give a list")
     return tuple(_convert(element, part, f"{path}.{i}", text=text) for i, part in enumerate(value))
@@ -344,10 +343,8 @@ def _whole(value: Any, path: str, *, text: bool) -> int:
 
 def _real(value: Any, path: str, *, text: bool) -> float:
     if text:
-        try:
+        with contextlib.suppress(ValueError):
             value = float(value)
-        except ValueError:
-            value = None if value is None else value
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         return float(value)
     raise ConfigError(f"{path} {value!r} is not allowed; give a finite number")
@@ -356,6 +353,8 @@ def _real(value: Any, path: str, *, text: bool) -> float:
 def check(experiment: Experiment) -> None:
     """Raises ConfigError if a value has the wrong type or is out of range, or if two stages do not fit each other."""
     for path, value, kind in _leaves(experiment, ""):
+        if isinstance(value, list):
+            raise ConfigError(f"{path} {value!r} is a list; give a tuple: ({', '.join(map(repr, value))},)")
         if not (kind is None or _is_functions(value)):
             _convert(kind, to_json(value) if isinstance(value, tuple) else value, path, text=False)
         name = path.rsplit(".", 1)[-1]
@@ -387,8 +386,16 @@ def _check_fit(experiment: Experiment) -> None:
         )
     if isinstance(model, ViT | GPT) and model.width % model.heads:
         raise ConfigError(f"model.width {model.width} does not divide over model.heads {model.heads}")
+    if isinstance(model, GPT) and model.positions == "rotary" and (model.width // model.heads) % 2:
+        raise ConfigError(
+            f"model.width {model.width} over model.heads {model.heads} is {model.width // model.heads} a head; "
+            "rotary positions need an even number: change one of the two, or use learned positions"
+        )
     if isinstance(model, GPT) and model.kv_heads is not None and model.heads % model.kv_heads:
         raise ConfigError(f"model.heads {model.heads} do not divide over model.kv_heads {model.kv_heads}")
+    weights = getattr(experiment.task, "class_weights", None)
+    if weights is not None and not any(weights):
+        raise ConfigError(f"task.class_weights {weights} leave nothing to learn; give at least one above 0")
     if isinstance(model, GPT) != isinstance(experiment.task, tasks.LanguageModelling) and not isinstance(model, Custom):
         raise ConfigError(
             f"task {variant_name(type(experiment.task))} does not fit model {variant_name(type(model))}; "

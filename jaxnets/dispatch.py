@@ -12,11 +12,11 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
-from jaxnets.files import write_atomically
+from jaxnets.files import read_json, write_atomically
 from jaxnets.parallel import Compiled
 from jaxnets.types import PyTree, TrainState
 
@@ -41,11 +41,19 @@ def choose(
     train_state: TrainState,
     copy: Callable[[PyTree], PyTree],
     longest: int,
+    changed: Callable[[], None],
 ) -> Dispatch:
-    """The stored form if `path` holds one; else the wanted form, or the faster of the two, which is then stored."""
+    """The stored form if `path` holds one; else the wanted form, or the faster of the two, which is then stored.
+
+    `changed` is called if the stored form now is another program than it was; what it raises leaves the file as it is.
+    """
     if path.exists():
-        length = int(json.loads(path.read_text())["length"])
-        return _dispatch(compile_form(length), feed)
+        found = read_json(path)
+        compiled = compile_form(int(found["length"]))
+        if found["program"] != compiled.program:
+            changed()
+            _store(path, found | {"program": compiled.program})
+        return _dispatch(compiled, feed)
     bare = compile_form(1)
     bare_seconds = _seconds_a_step(bare, feed, copy(train_state))
     most = max(1, min(_MOST, int(_BLOCK_SECONDS / max(bare_seconds, 1e-6))))
@@ -57,8 +65,12 @@ def choose(
         if wanted == "block" or block_seconds < bare_seconds:
             chosen = block
     found = {"length": chosen.length, "bare_seconds": bare_seconds, "block_seconds": block_seconds}
-    write_atomically(path, (json.dumps(found) + "\n").encode())
+    _store(path, found | {"program": chosen.program})
     return _dispatch(chosen, feed)
+
+
+def _store(path: Path, found: dict[str, Any]) -> None:
+    write_atomically(path, (json.dumps(found) + "\n").encode())
 
 
 def _dispatch(compiled: Compiled, feed: Callable[[list[int], int], PyTree]) -> Dispatch:

@@ -5,13 +5,16 @@
     │   ├── ConfigError                        a config file or one of its values
     │   └── MissingExtra                       an optional dependency is not installed
     ├── DataError                exit code 3   a source: missing, damaged, out of range, changed
-    ├── CheckpointError          exit code 4   a checkpoint: damaged, none good, disk full
+    ├── CheckpointError          exit code 4   a checkpoint or another file of a run: damaged, none good, disk full
     ├── NonFiniteError           exit code 5   training left the real numbers
     └── Interrupted              exit code 128 + signal: saved, then ended
 
 Every message says what was given, what is allowed and what to do. The exit code stands on the class, so that
 the command line needs no table.
 """
+
+import difflib
+from collections.abc import Iterable
 
 
 class JaxnetsError(Exception):
@@ -48,7 +51,7 @@ class DataError(JaxnetsError):
 
 
 class CheckpointError(JaxnetsError):
-    """A checkpoint cannot be written or trusted. The message names the step and the file."""
+    """A checkpoint or another file of a run cannot be written or trusted. The message names the step and the file."""
 
     exit_code = 4
 
@@ -65,3 +68,13 @@ class Interrupted(JaxnetsError):
     def __init__(self, signal_number: int, message: str) -> None:
         super().__init__(message)
         self.exit_code = 128 + signal_number
+
+
+def near(word: str, allowed: Iterable[str]) -> str:
+    """The end of a message about a word that is not known: what may have been meant, or nothing.
+
+    >>> near("wines", ["wine", "digits"]), near("x", ["wine"])
+    ('; perhaps you meant wine', '')
+    """
+    found = difflib.get_close_matches(word, list(allowed), n=3, cutoff=0.5)
+    return f"; perhaps you meant {', '.join(found)}" if found else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from jaxnets.build import build_task
 from jaxnets.config import Experiment
 from jaxnets.data import Dataset, Schema
 from jaxnets.errors import ConfigError, DataError, UsageError
-from jaxnets.files import write_atomically
+from jaxnets.files import read_json, write_atomically
 from jaxnets.step import results, score
 from jaxnets.types import Task
 
@@ -28,6 +28,7 @@ class Opened(NamedTuple):
     settings: dict[str, Any]  # config.json
     schema: Schema
     task: Task
+    plain: Task  # without label smoothing: its losses are what an example costs
     task_name: str
 
 
@@ -36,10 +37,13 @@ def open_run(run_dir: Path) -> Opened:
     for name in ("config.json", "schema.json"):
         if not (run_dir / name).is_file():
             raise UsageError(f"{run_dir} is not a run folder: it has no {name}; give the folder that train named")
-    settings = json.loads((run_dir / "config.json").read_text())
-    schema = data.Schema.from_json(json.loads((run_dir / "schema.json").read_text()))
+    settings = read_json(run_dir / "config.json")
+    schema = data.Schema.from_json(read_json(run_dir / "schema.json"))
     experiment = experiment_of(settings)
-    return Opened(settings, schema, build_task(experiment, schema), task_name(experiment))
+    plain = experiment
+    if getattr(experiment.task, "label_smoothing", None) is not None:
+        plain = replace(experiment, task=replace(experiment.task, label_smoothing=None))
+    return Opened(settings, schema, build_task(experiment, schema), build_task(plain, schema), task_name(experiment))
 
 
 def experiment_of(settings: dict[str, Any]) -> Experiment:
@@ -49,6 +53,7 @@ def experiment_of(settings: dict[str, Any]) -> Experiment:
 
 
 def task_name(experiment: Experiment) -> str:
+    """The task's name as a word: classification, regression, language_modelling."""
     return {"LanguageModelling": "language_modelling"}.get(
         type(experiment.task).__name__, type(experiment.task).__name__.lower()
     )
@@ -94,6 +99,7 @@ def test(
     @jax.jit
     def measured(outputs: Any, batch: Any) -> dict[str, Any]:
         found = score(opened.task, outputs, batch)
+        found["losses"] = score(opened.plain, outputs, batch)["losses"]
         return found if keep_predictions else {k: v for k, v in found.items() if k != "predictions"}
 
     for ids, weight in data.evaluation_ids(part.length, min(batch_size, part.length)):
@@ -102,7 +108,7 @@ def test(
         found = jax.device_get(measured(apply(inputs), batch))
         sums = metrics.add(sums, found["metrics"])
         real = np.asarray(weight) > 0
-        columns = {"id": np.asarray(ids), "loss": found["losses"], **found.get("predictions", {})}
+        columns = {"id": np.asarray(ids), "row": part.row(ids), "loss": found["losses"], **found.get("predictions", {})}
         if "targets" in batch:
             columns["target"] = np.asarray(batch["targets"])
         for name, column in columns.items():
@@ -125,20 +131,43 @@ def _write_table(path: Path, table: dict[str, np.ndarray]) -> None:
 
 
 def predict(run_dir: Path, inputs: np.ndarray, *, batch_size: int = 256) -> dict[str, np.ndarray]:
-    """Predictions for raw inputs (b …), as the user reads them: probabilities and class, or values in their unit."""
+    """Predictions for raw inputs (b …), as the user reads them: probabilities and class, or values in their unit.
+
+    Tokens (b t) with t up to the run's context give the probabilities of the token after each. Raises DataError if the
+    inputs are none, or are not what the run was trained on: shape, NaN, images that are not whole 0..255, tokens.
+    """
     opened = open_run(run_dir)
-    shape = opened.schema.input_shape
-    if opened.schema.input_kind != "token" and inputs.shape[1:] != tuple(shape):
-        raise DataError(
-            f"inputs of shape {inputs.shape} do not fit; this run takes (examples, {', '.join(map(str, shape))})"
-        )
-    if inputs.dtype.kind == "f" and not np.isfinite(inputs).all():
-        row = int(np.flatnonzero(~np.isfinite(inputs.reshape(len(inputs), -1)).all(axis=1))[0])
-        raise DataError(f"row {row} of the inputs holds NaN or infinity; remove or fill it")
+    inputs = raw_inputs(np.asarray(inputs), opened.schema)
+    length = inputs.shape[1] if opened.schema.input_kind == "token" else None
+    if length is not None:  # what stands behind the last token is not seen by those before it
+        inputs = np.pad(inputs, ((0, 0), (0, opened.schema.input_shape[0] - length)))
     apply = forward.load(run_dir)
     call = jax.jit(opened.task.predict)
     parts = []
     for start in range(0, len(inputs), batch_size):
-        part = np.asarray(inputs[start : start + batch_size], opened.schema.input_dtype)
-        parts.append(jax.device_get(call(apply(part))))
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        parts.append(jax.device_get(call(apply(inputs[start : start + batch_size]))))
+    whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return whole if length is None else {name: column[:, :length] for name, column in whole.items()}
+
+
+def raw_inputs(inputs: np.ndarray, schema: Schema) -> np.ndarray:
+    """`inputs` (b …) in the dtype of the run's data; DataError says what does not fit."""
+    shape = tuple(schema.input_shape)
+    words = f"this run takes (examples, {', '.join(map(str, shape))})"
+    if schema.input_kind == "token":
+        words = f"this run takes whole numbers (examples, 1 to {shape[0]})"
+        fits = inputs.ndim == 2 and 1 <= inputs.shape[1] <= shape[0]
+    else:
+        fits = inputs.shape[1:] == shape
+    if not fits or inputs.dtype.kind not in "biuf":
+        raise DataError(f"inputs of {inputs.dtype} {inputs.shape} do not fit; {words}")
+    if not len(inputs):
+        raise DataError(f"the inputs hold no examples; {words}")
+    if inputs.dtype.kind == "f" and not np.isfinite(inputs).all():
+        row = int(np.flatnonzero(~np.isfinite(inputs.reshape(len(inputs), -1)).all(axis=1))[0])
+        raise DataError(f"row {row} of the inputs holds NaN or infinity; remove or fill it")
+    most = schema.vocabulary_size - 1 if schema.input_kind == "token" else 255
+    whole = schema.input_kind == "token" or (schema.input_dtype == "uint8" and inputs.dtype != np.uint8)
+    if whole and (inputs.min() < 0 or inputs.max() > most or (inputs != np.round(inputs)).any()):
+        raise DataError(f"the inputs are {inputs.dtype} values outside whole 0..{most}; {words} of such values")
+    return inputs.astype(schema.input_dtype)

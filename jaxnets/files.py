@@ -6,6 +6,9 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
+
+from jaxnets.errors import CheckpointError
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -19,6 +22,14 @@ def write_atomically(path: Path, content: bytes) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file of a run. Raises CheckpointError naming the file if it is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is missing or damaged ({error}); restore it from a copy") from error
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,12 +1,14 @@
 """The forward pass as a file: what a run needs to be tested, used and served without its source.
 
 `forward.stablehlo` maps (weights, raw inputs) to the model's outputs, preprocessing included, for any batch size on
-cpu, cuda and tpu. `weights.safetensors` holds the weights in the order that it takes them. The format is readable for
+cpu, cuda and tpu. `weights.safetensors` holds the weights in the order that it takes them, and the hashes of both in
+its header, since neither format notices a flipped bit. The format is readable for
 half a year by the promise of `jax.export`; config and checkpoints remain the archive.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ import numpy as np
 
 from jaxnets.data import Schema, preprocess
 from jaxnets.errors import CheckpointError
-from jaxnets.files import write_atomically
+from jaxnets.files import hash_file, write_atomically
 from jaxnets.types import Model, PyTree
 
 PROGRAM, WEIGHTS = "forward.stablehlo", "weights.safetensors"
@@ -43,29 +45,48 @@ def write_program(run_dir: Path, model: Model, schema: Schema, params: PyTree, s
 
 
 def write_weights(run_dir: Path, params: PyTree, state: PyTree) -> None:
-    """Writes `weights.safetensors`: the leaves of (params, state), named by position and path."""
+    """Writes `weights.safetensors`: the leaves of (params, state), named by position and path; after the program."""
     from safetensors.numpy import save
 
     leaves, _ = jax.tree_util.tree_flatten_with_path((params, state))
     named = {f"{i:05d}{jax.tree_util.keystr(path)}": np.asarray(leaf) for i, (path, leaf) in enumerate(leaves)}
-    write_atomically(run_dir / WEIGHTS, save(named))
+    hashes = {"program": hash_file(run_dir / PROGRAM), "weights": _hash(named)}
+    write_atomically(run_dir / WEIGHTS, save(named, metadata=hashes))
+
+
+def _hash(named: dict[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(named):
+        leaf = named[name]
+        digest.update(f"{name} {leaf.shape} {leaf.dtype} ".encode() + np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()
 
 
 def load(run_dir: Path) -> Callable[[Any], Any]:
-    """`raw inputs -> outputs` of a finished run, from its folder alone. Raises CheckpointError if a file is missing."""
+    """`raw inputs -> outputs` of a finished run, from its folder alone.
+
+    Raises CheckpointError if a file is missing or is not what was written.
+    """
     from jax import export
-    from safetensors.numpy import load_file
 
     for name in (PROGRAM, WEIGHTS):
         if not (run_dir / name).is_file():
             raise CheckpointError(f"{run_dir} has no {name}: the run has not finished; continue it with jaxnets train")
-    try:
-        exported = export.deserialize(bytearray((run_dir / PROGRAM).read_bytes()))
-        named = load_file(run_dir / WEIGHTS)
-    except Exception as error:
-        raise CheckpointError(
-            f"{run_dir}: {PROGRAM} or {WEIGHTS} is damaged ({error}); train again to rebuild"
-        ) from error
+    named, hashes = _load_weights(run_dir / WEIGHTS)
+    for name, found in ((WEIGHTS, _hash(named)), (PROGRAM, hash_file(run_dir / PROGRAM))):
+        if hashes.get("weights" if name == WEIGHTS else "program") != found:
+            raise CheckpointError(f"{run_dir / name} is not what was written; train again to rebuild it")
+    exported = export.deserialize(bytearray((run_dir / PROGRAM).read_bytes()))
     leaves = [jax.numpy.asarray(named[name]) for name in sorted(named)]
     call = jax.jit(exported.call)
     return lambda inputs: call(leaves, inputs)
+
+
+def _load_weights(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}); train again to rebuild it") from error

@@ -52,13 +52,13 @@ class Notes:
     window: Any = None  # metric sums since the last log line
     seconds: float = 0.0  # of training, over all starts
     events_due: bool = False  # the step's log line, evaluation and checkpoint are still to be done
+    monitor: str = ""  # the figure that `best` is of
     best: float | None = None
     best_step: int | None = None
     waited: int = 0  # evaluations since the best
     stopped_early: bool = False
     skipped: int = 0  # steps left out by the policy "skip"
     passed_over: list[int] = field(default_factory=list)  # batch numbers left out by the policy "rollback"
-    valid: dict[str, float] = field(default_factory=dict)  # the last evaluation
 
 
 class Actions(NamedTuple):
@@ -138,6 +138,8 @@ class _Fit:
         signals: Signals,
     ) -> None:
         self.state, self.notes, self.step = train_state, notes, start
+        if notes.monitor != loop.monitor:  # another one was allowed: what was best by the old one says nothing
+            notes.monitor, notes.best, notes.best_step, notes.waited = loop.monitor, None, None, 0
         self.loop, self.cadence, self.actions, self.signals = loop, cadence, actions, signals
         self.in_flight: collections.deque[tuple[int, int, Any, float | None]] = collections.deque()
         self.began = time.perf_counter() - notes.seconds
@@ -187,8 +189,8 @@ class _Fit:
             return
         self._drain()
         value = self._evaluate() if evaluates else None
+        self.notes.events_due = False
         if saves or (value is not None and self.notes.best_step == step and loop.keep_best) or self.notes.stopped_early:
-            self.notes.events_due = False
             self._save(value)
 
     def _evaluate(self) -> float | None:
@@ -197,7 +199,6 @@ class _Fit:
         if self.signals.received:
             self.notes.events_due = True
             self._interrupt()
-        self.notes.valid = figures
         seconds = time.perf_counter() - began
         self.notes.log_offset = self.actions.log({"step": self.step, "valid": figures, "time": {"seconds": seconds}})
         self.actions.show(self.step, {f"valid {name}": value for name, value in figures.items()})
@@ -297,6 +298,6 @@ def better(monitor: str) -> Callable[[float, float], bool]:
     >>> better("accuracy")(0.9, 0.8), better("loss")(0.9, 0.8)
     (True, False)
     """
-    if monitor in ("accuracy", "r2", "top5"):
+    if monitor in ("accuracy", "r2"):
         return lambda new, best: new > best or math.isnan(best)
     return lambda new, best: new < best or math.isnan(best)

@@ -41,7 +41,7 @@ class _Shared:
     clip_norm: float | None = number(None)  # largest global norm of the gradient
     ema_decay: float | None = number(None)  # a moving average of the params is what is tested
     groups: tuple[Group, ...] = stage(())
-    accumulate: int = 1  # micro-batches a step: less memory, the same result
+    accumulate: int = 1  # micro-batches a step: less memory, the same result but for batch norm, which sees each alone
 
 
 @experiment_dataclass
@@ -174,8 +174,8 @@ def optimizer(config: Optim, *, total_steps: int) -> Optimizer:
     if config.clip_norm is not None:
         chain.append(optax.clip_by_global_norm(config.clip_norm))
     chain.append(_algorithm(config, rate))
-    if any(not group.frozen for group in config.groups):
-        chain.append(_scale_groups(config.groups))
+    if not isinstance(config, ScheduleFreeAdamW):
+        chain += _group_rates(config.groups)
     transformation = optax.chain(*chain)
 
     def update(gradients: PyTree, opt_state: PyTree, params: PyTree, /) -> tuple[PyTree, PyTree]:
@@ -201,7 +201,10 @@ def optimizer(config: Optim, *, total_steps: int) -> Optimizer:
 
 
 def check_groups(config: Optim, params: PyTree) -> None:
-    """Raises ConfigError if a group's pattern is no regular expression or is found in no leaf's path."""
+    """Raises ConfigError if a pattern is no regular expression, fits no leaf's path, or if nothing is left to train.
+
+    `params` is the whole tree, frozen leaves included.
+    """
     paths = [path_of(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
     for index, group in enumerate(config.groups):
         try:
@@ -214,6 +217,8 @@ def check_groups(config: Optim, params: PyTree) -> None:
             raise ConfigError(
                 f"optim.groups.{index}.pattern {group.pattern!r} fits no leaf; there are {', '.join(paths[:8])} …"
             )
+    if paths and all(_is_frozen(config.groups, path) for path in paths):
+        raise ConfigError("optim.groups freeze every leaf and leave nothing to train; give narrower patterns")
 
 
 def _algorithm(config: Optim, rate: Any) -> optax.GradientTransformation:
@@ -240,11 +245,14 @@ def _algorithm(config: Optim, rate: Any) -> optax.GradientTransformation:
             return _muon(config, rate, decay)
         case ScheduleFreeAdamW(b1=b1, b2=b2, eps=eps):
             inner = optax.chain(
-                optax.scale_by_rms(b2, eps, bias_correction=True), *decay, optax.scale_by_learning_rate(rate)
+                optax.scale_by_rms(b2, eps, eps_in_sqrt=False, bias_correction=True),
+                *decay,
+                optax.scale_by_learning_rate(rate),
+                *_group_rates(config.groups),  # inside: what is averaged and what is stepped move by the same rate
             )
             return optax.contrib.schedule_free(inner, learning_rate=rate, b1=b1)
         case Custom(transformation=own):
-            return optax.chain(own, optax.scale_by_schedule(rate), *([] if not decay else [*decay]))
+            return optax.chain(own, optax.scale(-1.0), *decay, optax.scale_by_learning_rate(rate))
     raise ConfigError(f"optim {type(config).__name__} cannot be built")
 
 
@@ -325,7 +333,11 @@ def _decay(groups: tuple[Group, ...], weight_decay: Any) -> list[optax.GradientT
     return [optax.GradientTransformation(lambda params: optax.EmptyState(), update)]
 
 
-def _scale_groups(groups: tuple[Group, ...]) -> optax.GradientTransformation:
+def _group_rates(groups: tuple[Group, ...]) -> list[optax.GradientTransformation]:
+    """Multiplies the updates of a group by its `lr_multiple`."""
+    if all(group.frozen for group in groups):
+        return []
+
     def update(updates: PyTree, state: PyTree, params: PyTree = None) -> tuple[PyTree, PyTree]:
         def scale(path: Any, update: Array) -> Array:
             group = _group_of(groups, path_of(path))
@@ -333,7 +345,7 @@ def _scale_groups(groups: tuple[Group, ...]) -> optax.GradientTransformation:
 
         return jax.tree_util.tree_map_with_path(scale, updates), state
 
-    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+    return [optax.GradientTransformation(lambda params: optax.EmptyState(), update)]
 
 
 def _ema(average: PyTree, params: PyTree, step: Any, decay: Any) -> PyTree:

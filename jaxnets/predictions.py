@@ -28,11 +28,8 @@ def predict_files(run_dir: Path, files: list[Path], *, out: Path | None = None) 
     if out is not None and out.suffix not in (".jsonl", ".csv"):
         raise UsageError(f"--out {out} is not allowed; use a file that ends in .jsonl or .csv")
     schema = evaluate.open_run(run_dir).schema
-    rows = []
-    for file in files:
-        inputs = read_inputs(file, schema)
-        found = evaluate.predict(run_dir, inputs)
-        rows += list(_rows(file, found, schema))
+    read = [(file, read_inputs(file, schema)) for file in files]
+    rows = [row for file, inputs in read for row in _rows(file, evaluate.predict(run_dir, inputs), schema)]
     text = _csv(rows) if out is not None and out.suffix == ".csv" else "".join(json.dumps(row) + "\n" for row in rows)
     if out is None:
         sys.stdout.write(text)
@@ -42,7 +39,14 @@ def predict_files(run_dir: Path, files: list[Path], *, out: Path | None = None) 
 
 
 def read_inputs(file: Path, schema: Schema) -> np.ndarray:
-    """Raw inputs (b …) of one file, as `schema` wants them."""
+    """Raw inputs (b …) of one file, as `schema` wants them; of a text the last tokens that the context holds."""
+    try:
+        return evaluate.raw_inputs(_read(file, schema), schema)
+    except DataError as error:
+        raise error if str(file) in str(error) else DataError(f"{file}: {error}") from error
+
+
+def _read(file: Path, schema: Schema) -> np.ndarray:
     if not file.is_file():
         raise DataError(f"{file} is not a file; give .npy, .csv, .parquet, .jsonl or an image")
     suffix = file.suffix.lower()
@@ -53,7 +57,7 @@ def read_inputs(file: Path, schema: Schema) -> np.ndarray:
     if suffix in (".csv", ".parquet", ".jsonl") and schema.input_kind == "row":
         return _read_table(file, schema)
     if suffix == ".txt" and schema.input_kind == "token":
-        return np.frombuffer(file.read_bytes(), np.uint8).astype(np.int32)[None]
+        return np.frombuffer(file.read_bytes()[-schema.input_shape[0] :], np.uint8)[None]
     allowed = {"image": (".npy", *_IMAGES), "row": (".npy", ".csv", ".parquet", ".jsonl"), "token": (".npy", ".txt")}
     raise DataError(f"{file}: this run takes {schema.input_kind}s; give {', '.join(allowed[schema.input_kind])}")
 
@@ -61,18 +65,10 @@ def read_inputs(file: Path, schema: Schema) -> np.ndarray:
 def _read_array(file: Path, schema: Schema) -> np.ndarray:
     try:
         inputs = np.load(file, allow_pickle=False)
-    except ValueError as error:
+    except (ValueError, EOFError) as error:
         raise DataError(f"{file} is not a plain array file: {error}") from error
-    shape = tuple(schema.input_shape)
-    if schema.input_kind != "token" and inputs.shape == shape:
-        inputs = inputs[None]
-    if schema.input_kind != "token" and inputs.shape[1:] != shape:
-        raise DataError(f"{file} holds {inputs.shape}; this run takes (examples, {', '.join(map(str, shape))})")
-    if schema.input_dtype == "uint8" and inputs.dtype != np.uint8:
-        if inputs.size and (inputs.min() < 0 or inputs.max() > 255 or (inputs != np.round(inputs)).any()):
-            raise DataError(f"{file} holds {inputs.dtype} values outside whole 0..255; give images as uint8")
-        inputs = inputs.astype(np.uint8)
-    return inputs
+    one = inputs.ndim == 1 if schema.input_kind == "token" else inputs.shape == tuple(schema.input_shape)
+    return inputs[None] if one else inputs
 
 
 def _read_image(file: Path, schema: Schema) -> np.ndarray:
@@ -91,7 +87,12 @@ def _read_image(file: Path, schema: Schema) -> np.ndarray:
 
 
 def _read_table(file: Path, schema: Schema) -> np.ndarray:
-    columns = _columns(file)
+    try:
+        columns = _columns(file)
+    except (ValueError, TypeError, AttributeError, csv.Error) as error:  # pyarrow's errors and bad JSON are ValueErrors
+        raise DataError(f"{file} cannot be read: {error}") from error
+    if not columns:
+        raise DataError(f"{file} holds no rows; give the columns {', '.join(schema.feature_names)}")
     missing = [name for name in schema.feature_names if name not in columns]
     if missing:
         raise DataError(
@@ -106,18 +107,18 @@ def _read_table(file: Path, schema: Schema) -> np.ndarray:
             except (TypeError, ValueError) as error:
                 raise DataError(f"{file} row {row}, column {name}: {value!r} is not a number") from error
         values.append(column)
-    return np.asarray(values, np.float32).T
+    return np.asarray(values, np.float64).T
 
 
 def _columns(file: Path) -> dict[str, list[Any]]:
-    if file.suffix == ".parquet":
+    if file.suffix.lower() == ".parquet":
         from pyarrow import parquet
 
         return parquet.read_table(file).to_pydict()
     with open(file, newline="", encoding="utf-8") as lines:
         rows = (
             list(csv.DictReader(lines))
-            if file.suffix == ".csv"
+            if file.suffix.lower() == ".csv"
             else [json.loads(line) for line in lines if line.strip()]
         )
     return {name: [row.get(name) for row in rows] for name in (rows[0] if rows else ())}

@@ -21,17 +21,26 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnets import compilation, config, data, evaluate, forward, metrics, optim, parallel, report
-from jaxnets.build import Parts, build, build_model, build_task, check_schema, experiment_step, total_steps
+from jaxnets.build import (
+    Parts,
+    build,
+    build_model,
+    build_task,
+    check_model,
+    check_schema,
+    experiment_step,
+    total_steps,
+)
 from jaxnets.checkpoint import Checkpoints
 from jaxnets.config import Experiment
 from jaxnets.data import Dataset, Schema
 from jaxnets.dispatch import Dispatch, choose
-from jaxnets.errors import ConfigError, Interrupted, NonFiniteError, UsageError
-from jaxnets.files import write_atomically
+from jaxnets.errors import CheckpointError, ConfigError, Interrupted, NonFiniteError, UsageError, near
+from jaxnets.files import read_json, write_atomically
 from jaxnets.loop import Actions, Cadence, Notes, better, fit
 from jaxnets.progress import Progress
 from jaxnets.signals import Signals
-from jaxnets.step import evaluation_params, init_state, make_eval_step, results
+from jaxnets.step import evaluation_params, init_state, make_eval_step, merge_params, results
 from jaxnets.types import PyTree, TrainState
 
 
@@ -57,19 +66,21 @@ def run(
     with _locked(run_dir), Signals() as signals, progress:
         if (run_dir / "result.json").exists() and not _differs(run_dir, experiment):
             progress.say(f"{run_dir} is finished; here is its result (another --run-dir starts a new run)")
-            return Result(run_dir, json.loads((run_dir / "result.json").read_text()))
+            if not (run_dir / "report.html").exists():  # killed between the two
+                report.write(run_dir)
+            return Result(run_dir, read_json(run_dir / "result.json"))
         dataset = data.load(experiment.data)
         schema = dataset.schema
         data.check(dataset, batch_size=experiment.data.batch_size)
         _check_fit(experiment, schema, run_dir)
-        return _Run(experiment, dataset, run_dir, progress, signals).run()
+        return _Run(experiment, dataset, run_dir, progress, signals, allow=tuple(allow)).run()
 
 
 def _check_fit(experiment: Experiment, schema: Schema, run_dir: Path) -> None:
     check_schema(experiment, schema)
     old = run_dir / "schema.json"
     if old.exists():
-        evaluate.check_same_data(Schema.from_json(json.loads(old.read_text())), schema)
+        evaluate.check_same_data(Schema.from_json(read_json(old)), schema)
     names = {"loss", *build_task(experiment, schema).metrics}
     if experiment.loop.monitor not in names:
         raise ConfigError(
@@ -81,6 +92,10 @@ def _check_folder(run_dir: Path, experiment: Experiment, allow: tuple[str, ...])
     if run_dir.exists() and not run_dir.is_dir():
         raise UsageError(f"--run-dir {run_dir} is a file; give a folder")
     changed = _differs(run_dir, experiment)
+    known = [*config.flatten(json.loads(config.dump(experiment))), *changed, "program"]
+    for name in allow:
+        if not any(_allowed(path, (name,)) for path in known):
+            raise UsageError(f"--allow {name} is no path of the config{near(name, known)}")
     refused = {path: pair for path, pair in changed.items() if not _allowed(path, allow)}
     if refused:
         lines = "\n".join(f"  {path}: {old!r} -> {new!r}" for path, (old, new) in refused.items())
@@ -93,7 +108,10 @@ def _check_folder(run_dir: Path, experiment: Experiment, allow: tuple[str, ...])
 
 
 def _foreign(run_dir: Path) -> Iterator[Path]:
-    return (path for path in run_dir.iterdir() if not path.name.startswith("."))
+    """What a run that was killed before it wrote its config cannot have left."""
+    for path in run_dir.iterdir():
+        if not path.name.startswith(".") and not (path.name == "checkpoints" and not any(path.iterdir())):
+            yield path
 
 
 def _allowed(path: str, allow: tuple[str, ...]) -> bool:
@@ -104,11 +122,7 @@ def _differs(run_dir: Path, experiment: Experiment) -> dict[str, tuple[Any, Any]
     path = run_dir / "config.json"
     if not path.exists():
         return {}
-    try:
-        old = json.loads(path.read_text())
-    except ValueError as error:
-        raise ConfigError(f"{path} is damaged ({error}); restore it or give another --run-dir") from error
-    return config.difference(old, json.loads(config.dump(experiment)))
+    return config.difference(read_json(path), json.loads(config.dump(experiment)))
 
 
 @contextlib.contextmanager
@@ -158,22 +172,29 @@ class _Run:
     """One start of a run: everything is compiled, then the loop drives it through `Actions`."""
 
     def __init__(
-        self, experiment: Experiment, dataset: Dataset, run_dir: Path, progress: Progress, signals: Signals
+        self,
+        experiment: Experiment,
+        dataset: Dataset,
+        run_dir: Path,
+        progress: Progress,
+        signals: Signals,
+        *,
+        allow: tuple[str, ...] = (),
     ) -> None:
         self.experiment, self.dataset, self.schema = experiment, dataset, dataset.schema
-        self.run_dir, self.progress, self.signals = run_dir, progress, signals
-        self.layout = parallel.layout(experiment.plan)
-        parallel.check_batch(self.layout, experiment.data.batch_size)
+        self.run_dir, self.progress, self.signals, self.allow = run_dir, progress, signals, allow
+        self.moved = False  # to another environment or an allowed config
+        self.train = dataset.splits["train"]
         self.total = total_steps(experiment, self.schema)
         self.parts = build(experiment, self.schema)
+        self.shapes = check_model(self.parts, self.schema, experiment, self._batch_shapes())
+        optim.check_groups(experiment.optim, merge_params(self.shapes.params, self.shapes.frozen))
+        self.layout = parallel.layout(experiment.plan)
+        parallel.check_batch(self.layout, experiment.data.batch_size)
         self.numbers = jax.tree.map(jnp.asarray, experiment)
-        self.shapes = jax.eval_shape(self._init)
-        optim.check_groups(experiment.optim, self.shapes.params)
-        self.train = dataset.splits["train"]
         self.better = better(experiment.loop.monitor)
 
     def run(self) -> Result:
-        self._describe()
         loop = self.experiment.loop
         checkpoints = Checkpoints(
             self.run_dir / "checkpoints",
@@ -181,10 +202,12 @@ class _Run:
             keep_every=loop.keep_every,
             keep_best=loop.keep_best,
             mode="max" if self.better(1.0, 0.0) else "min",
+            monitor=loop.monitor,
         )
         with checkpoints:
             self.checkpoints = checkpoints
-            train_state, notes, start = self._start()
+            train_state, notes, start = self._start()  # before anything is written: a change may not fit what was saved
+            self._describe()
             dispatch = self._dispatch(train_state)
             self._validate_program(train_state)
             self.log = metrics.JsonLines(self.run_dir / "metrics.jsonl", offset=notes.log_offset)
@@ -199,9 +222,8 @@ class _Run:
         return init_state(*self.parts, key=jax.random.key(self.experiment.seed), batch=self._batch_shapes())
 
     def _batch_shapes(self) -> PyTree:
-        train = self.dataset.splits["train"]
         ids = np.zeros(self.experiment.data.batch_size, np.int32)
-        batch = data.gather(train.arrays, ids, window=train.window, stride=train.stride)
+        batch = data.gather(self.train.arrays, ids, window=self.train.window, stride=self.train.stride)
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), batch)
 
     def _describe(self) -> None:
@@ -210,14 +232,18 @@ class _Run:
         now = environment()
         old = self.run_dir / "env.json"
         if old.exists():
-            before = json.loads(old.read_text())
-            changed = [k for k in ("packages", "devices", "threads", "platform") if before.get(k) != now[k]]
+            before = read_json(old)
+            changed = [k for k in ("packages", "devices", "threads", "platform", "python") if before.get(k) != now[k]]
+            self.moved = bool(changed)
             if changed:
                 self.progress.say(
                     f"another environment than before ({', '.join(changed)}): continues within float tolerance, "
                     "not bit for bit"
                 )
         write_atomically(old, (json.dumps(now, indent=2) + "\n").encode())
+        if _differs(self.run_dir, self.experiment):
+            (self.run_dir / "result.json").unlink(missing_ok=True)  # it is that of the experiment before the change
+            self.moved = True
         write_atomically(self.run_dir / "config.json", config.dump(self.experiment).encode())
         parameters = sum(leaf.size for leaf in jax.tree.leaves((self.shapes.params, self.shapes.frozen)))
         self.parameters = parameters
@@ -227,13 +253,12 @@ class _Run:
             f"{parameters:,} parameters; {self.total} steps of {self.experiment.data.batch_size} examples on "
             f"{self.layout.mesh.size} {jax.devices()[0].platform} device(s)"
         )
+        if getattr(self.experiment.optim, "accumulate", 1) > 1 and "batch_stats" in self.shapes.state:
+            self.progress.say("batch norm sees each micro-batch alone: accumulation is not the same as the whole batch")
 
     def _start(self) -> tuple[TrainState, Notes, int]:
         """The newest good checkpoint, or the state before the first step if none was ever written."""
-        like = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self.layout.replicated), self.shapes
-        )
-        restored = self.checkpoints.restore(like, say=self.progress.say)
+        restored = self.checkpoints.restore(self.shapes, say=self.progress.say)
         if restored is None:
             return jax.jit(self._init, out_shardings=self.layout.replicated)(), Notes(), 0
         self.progress.say(f"continues {self.run_dir} at step {restored.step}")
@@ -277,7 +302,17 @@ class _Run:
             train_state=train_state,
             copy=partial(parallel.replicate, self.layout),
             longest=max(1, min(self.experiment.loop.log_every, self.total)),
+            changed=self._check_program,
         )
+
+    def _check_program(self) -> None:
+        """Refuses to continue with a step that is another function than before, where nothing says why it should be."""
+        if not self.moved and "program" not in self.allow:
+            raise ConfigError(
+                f"the step of {self.run_dir} is not the one that it began with, though its config and environment are: "
+                "a function of your own, or jaxnets itself, has changed; restore it, give another --run-dir, "
+                "or continue with the change: --allow program"
+            )
 
     def _validate_program(self, train_state: TrainState) -> None:
         """Evaluation and export, compiled before the first step so that no later moment compiles anything."""
@@ -361,31 +396,22 @@ class _Run:
             self.progress.end()
 
     def _restore(self) -> tuple[TrainState, dict[str, Any], int]:
-        self.checkpoints.wait()
-        like = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self.layout.replicated), self.shapes
-        )
-        restored = self.checkpoints.restore(like, say=self.progress.say)
+        restored = self.checkpoints.restore(self.shapes, say=self.progress.say)
         if restored is None:
             raise NonFiniteError("there is no checkpoint to roll back to; save more often with --loop.save_every")
         return parallel.replicate(self.layout, restored.tree), restored.notes, restored.step
 
     def _explain(self, number: int, leaf: int) -> str:
-        ids = self.orders(number, 1)[0].tolist()
+        ids = self.train.row(self.orders(number, 1)[0]).tolist()
         paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(self.shapes.params)]
         where = f"first bad gradient {paths[leaf]}" if leaf >= 0 else "the loss, with finite gradients"
         more = f" and {len(ids) - 8} more" if len(ids) > 8 else ""
-        return f"{where}; batch {number}, example ids {', '.join(map(str, ids[:8]))}{more}"
+        return f"{where}; batch {number}, example ids {', '.join(map(str, ids[:8]))}{more} (rows of the source)"
 
     def _finish(self, train_state: TrainState, notes: Notes, steps: int) -> Result:
         """Weights, test, samples, result and report. A run killed here comes back from its last checkpoint."""
         self.signals.release()
-        tested_step = steps
-        best = self.checkpoints.best_step if self.experiment.loop.keep_best else None
-        if best is not None and best != steps:
-            restored = self.checkpoints.restore(self.shapes, step="best", say=self.progress.say)
-            if restored is not None:
-                train_state, tested_step = TrainState(*restored.tree), restored.step
+        train_state, tested_step = self._best(train_state, notes, steps)
         began = time.perf_counter()
         params = evaluation_params(self.parts.optimizer, train_state)
         forward.write_weights(self.run_dir, params, train_state.state)
@@ -400,6 +426,7 @@ class _Run:
             "seconds": notes.seconds,
             "evaluation_seconds": time.perf_counter() - began,
             "parameters": self.parameters,
+            "data": {"source": self.schema.source, "sha256": self.schema.fingerprint},
             "task": evaluate.task_name(self.experiment),
             "skipped_steps": notes.skipped,
             "passed_over_batches": notes.passed_over,
@@ -409,6 +436,20 @@ class _Run:
         write_atomically(self.run_dir / "result.json", (json.dumps(figures, indent=2) + "\n").encode())
         report.write(self.run_dir)
         return Result(self.run_dir, figures)
+
+    def _best(self, train_state: TrainState, notes: Notes, steps: int) -> tuple[TrainState, int]:
+        """The state that is tested and exported, and its step: the best kept one, or the last."""
+        best = notes.best_step if self.experiment.loop.keep_best else None
+        if best is None or best == steps:
+            return train_state, steps
+        try:
+            restored = self.checkpoints.restore(self.shapes, step=best, say=self.progress.say)
+        except CheckpointError:
+            restored = None
+        if restored is None:
+            self.progress.say(f"the best weights, of step {best}, are lost; those of step {steps} are tested instead")
+            return train_state, steps
+        return TrainState(*restored.tree), restored.step
 
     def _samples(self, params: PyTree, state: PyTree) -> None:
         """`samples.txt`: what a language model of bytes writes when it continues the validation text."""
@@ -420,7 +461,7 @@ class _Run:
         if model.cache is None:
             return
         context = self.experiment.data.context or 64
-        tokens = np.asarray(self.dataset.splits["valid"].arrays["tokens"][: context // 4], np.int32)[None]
+        tokens = np.asarray(self.dataset.splits["valid"].arrays["tokens"][: max(1, context // 4)], np.int32)[None]
         written = generate(
             model, params, state, jnp.asarray(np.repeat(tokens, 4, axis=0)), key=jax.random.key(0),
             max_tokens=context - tokens.shape[1], temperature=0.8, context=context,

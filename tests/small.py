@@ -68,7 +68,7 @@ def log_of(run_dir):
 def leaves_of(run_dir):
     """{step: {path: sha256}} of every checkpoint that is there."""
     found = {}
-    for path in sorted((Path(run_dir) / "checkpoints").glob("*/manifest.json")):
+    for path in sorted((Path(run_dir) / "checkpoints").glob("0*/manifest.json")):
         manifest = json.loads(path.read_text().splitlines()[1])
         found[manifest["step"]] = {leaf["path"]: leaf["sha256"] for leaf in manifest["leaves"]}
     return found

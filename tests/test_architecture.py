@@ -8,7 +8,8 @@ import pytest
 ROOT = Path(__file__).parents[1] / "jaxnets"
 # From first to last; rooms on one line do not know each other.
 ORDER = (
-    ("errors", "types", "files", "memory"),
+    ("errors",),
+    ("types", "files", "memory"),
     ("data", "models", "tasks", "schedules"),
     ("optim",),
     ("step", "generate"),

@@ -56,7 +56,7 @@ def restore(folder, say=lambda line: None, **more):
 def test_what_is_restored_is_what_was_saved(saved):
     found = restore(saved)
     assert found is not None and found.step == 3 and found.notes == {"offset": 3} and equal(found.tree, tree(3))
-    assert equal(restore(saved, step="best").tree, tree(1))  # the mode is min
+    assert equal(restore(saved, step=1).tree, tree(1))
 
 
 def test_nothing_saved_is_none_and_all_lost_is_an_error(tmp_path):
@@ -84,6 +84,27 @@ def test_the_last_the_every_and_the_best_are_kept(tmp_path):
         assert checkpoints.steps == [2, 4, 7, 8]
         assert checkpoints.best_step == 2
     with Checkpoints(tmp_path, mode="max") as again:
+        assert again.best_step == 2
+
+
+def test_a_step_that_was_passed_over_does_not_count_among_the_last(tmp_path):
+    with Checkpoints(tmp_path, keep_last=1, keep_best=False) as checkpoints:
+        checkpoints.save(1, {"w": np.float32(1)}, {})
+        checkpoints.wait()
+        shutil.copytree(tmp_path / "00000001", tmp_path / "00000009")  # a newer one that is not what it says
+        assert checkpoints.restore({"w": np.float32(0)}, say=lambda line: None).step == 1
+        checkpoints.save(2, {"w": np.float32(2)}, {})
+        checkpoints.wait()
+        assert checkpoints.steps == [2] and (tmp_path / "damaged-00000009").is_dir()
+
+
+def test_the_best_by_another_name_is_not_the_best(tmp_path):
+    with Checkpoints(tmp_path, mode="min", monitor="loss") as checkpoints:
+        checkpoints.save(1, {"w": np.float32(1)}, {}, metric=2.3)
+    with Checkpoints(tmp_path, mode="max", monitor="accuracy") as again:
+        assert again.best_step is None
+        again.save(2, {"w": np.float32(2)}, {}, metric=0.9)
+        again.wait()
         assert again.best_step == 2
 
 

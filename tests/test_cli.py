@@ -12,9 +12,12 @@ from small import command, experiment, loop
 from jaxnets import cli, predictions
 from jaxnets.data import Crop, Data, load
 from jaxnets.errors import DataError
-from jaxnets.models import CNN, MLP
+from jaxnets.evaluate import predict
+from jaxnets.models import CNN, GPT, MLP
+from jaxnets.optim import AdamW
+from jaxnets.progress import Progress
 from jaxnets.run import run
-from jaxnets.tasks import Regression
+from jaxnets.tasks import LanguageModelling, Regression
 
 
 @pytest.fixture(scope="module")
@@ -91,12 +94,24 @@ def test_bad_inputs_name_file_and_row_and_write_nothing(digits, diabetes, tmp_pa
     np.save(tmp_path / "nan.npy", np.full((2, 10), np.nan, np.float32))
     np.save(tmp_path / "real.npy", np.full((1, 8, 8, 1), 0.5))
     np.save(tmp_path / "pickle.npy", np.array([{}], dtype=object), allow_pickle=True)
+    (tmp_path / "bad.jsonl").write_text('{"age": 1}\n{"age"\n')
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1 nonsense")
+    (tmp_path / "latin.csv").write_bytes("âge\n1\n".encode("latin-1"))
+    (tmp_path / "empty.csv").write_text("age,sex,bmi,bp,s1,s2,s3,s4,s5,s6\n")
+    (tmp_path / "cut.npy").write_bytes(b"")
+    np.save(tmp_path / "none.npy", np.zeros((0, 10), np.float32))
     cases = [
+        (diabetes, "bad.jsonl", "bad.jsonl cannot be read"),
+        (diabetes, "bad.parquet", "bad.parquet cannot be read"),
+        (diabetes, "latin.csv", "latin.csv cannot be read"),
+        (diabetes, "empty.csv", "empty.csv holds no rows"),
+        (diabetes, "none.npy", "none.npy: the inputs hold no examples"),
+        (diabetes, "cut.npy", "cut.npy is not a plain array file"),
         (diabetes, "x.csv", "x.csv row 1, column bmi: 'much' is not a number"),
         (diabetes, "short.csv", "short.csv lacks the columns bmi"),
         (diabetes, "nan.npy", "row 0 of the inputs holds NaN"),
         (digits, "no.png", "no.png is not a readable image"),
-        (digits, "flat.npy", "holds (3, 64); this run takes (examples, 8, 8, 1)"),
+        (digits, "flat.npy", "(3, 64) do not fit; this run takes (examples, 8, 8, 1)"),
         (digits, "real.npy", "values outside whole 0..255"),
         (digits, "pickle.npy", "is not a plain array file"),
         (digits, "nothing.npy", "is not a file"),
@@ -136,8 +151,13 @@ def test_config_prints_every_value_and_differences(digits, diabetes, capsys):
         (["report", "nowhere"], "nowhere is not a run folder"),
         (["predict", "nowhere", "x.npy"], "nowhere is not a run folder"),
         (["train", "configs/digits_cn.py"], "perhaps you meant configs/digits_cnn.py"),
-        (["test", "nowhere", "--optim.lr", "1"], "has no option --optim.lr"),
+        (["test", "nowhere", "--optim.lr", "1"], "unrecognized arguments: --optim.lr"),
         (["config", "configs"], "configs is not a run folder"),
+        (["train", "--optim.lr"], "--optim.lr needs a value"),
+        (["train"], "required: config"),
+        (["train", "configs/digits_cnn.py", "--model.widths", "64 64", "--model", "mlp"], "cnn has no widths, but mlp has"),
+        (["train", "--model.widths", "64 64", "configs/digits_mlp.py"], "model.widths.0 '64 64' is not allowed"),
+        (["train", "configs/digits_mlp.py", "--model.widths", ""], "model.widths '' is not allowed"),
     ],
 )
 def test_mistakes_exit_2_with_one_sentence(words, told, capsys):
@@ -186,3 +206,34 @@ def test_a_table_that_is_empty_is_told(diabetes, tmp_path):
     (tmp_path / "none.csv").write_text("age,sex,bmi,bp,s1,s2,s3,s4,s5,s6\n")
     with pytest.raises(DataError, match="none.csv"):
         predictions.predict_files(diabetes, [tmp_path / "none.csv"])
+
+
+def test_a_text_is_continued_from_its_end(tmp_path, capsys):
+    (tmp_path / "abc.txt").write_bytes(b"abcdefgh" * 500)
+    one = experiment(
+        data=Data(source=f"text:{tmp_path / 'abc.txt'}", batch_size=16, context=8),
+        model=GPT(context=8, width=16, depth=1, heads=2),
+        task=LanguageModelling(label_smoothing=0.1),
+        optim=AdamW(lr=1e-2),
+        loop=loop(steps=150),
+    )
+    result = run(one, tmp_path / "run", progress=Progress(quiet=True))
+    (tmp_path / "short.txt").write_bytes(b"abc")
+    (tmp_path / "long.txt").write_bytes(b"cdefghab" * 3 + b"cdef")
+    code, out, errors = main(capsys, "predict", tmp_path / "run", tmp_path / "short.txt", tmp_path / "long.txt")
+    assert code == 0 and [json.loads(line)["token"] for line in out.splitlines()] == [ord("d"), ord("g")], errors
+    np.save(tmp_path / "tokens.npy", np.array([[97, 98, 300]]))
+    np.save(tmp_path / "wide.npy", np.zeros((1, 9), np.int32))
+    for name, words in (("tokens.npy", "outside whole 0..255"), ("wide.npy", "whole numbers (examples, 1 to 8)")):
+        code, _, errors = main(capsys, "predict", tmp_path / "run", tmp_path / name)
+        assert code == 3 and words in errors and name in errors
+    nll = result.figures["test"]["nll"]  # without the smoothing, in the table as in the figure
+    table = np.load(tmp_path / "run" / "evaluation.npz")
+    assert table["loss"].mean() == pytest.approx(nll, rel=1e-4) and result.figures["test"]["loss"] > nll
+
+
+def test_arrays_from_python_are_checked_as_files_are(digits):
+    with pytest.raises(DataError, match="outside whole 0..255"):
+        predict(digits, np.full((1, 8, 8, 1), 0.5))
+    with pytest.raises(DataError, match="outside whole 0..255"):
+        predict(digits, np.full((1, 8, 8, 1), 300))

@@ -68,7 +68,8 @@ def test_abort_names_the_step_the_leaf_and_the_examples(form, marked, tmp_path):
     words = str(caught.value)
     assert f"step {numbers[0]} is not finite" in words and "first bad gradient" in words
     ids = order(0, numbers[0], batch_size=BATCH, length=marked[0].length)
-    assert all(str(number) in words for number in ids[:8]) and bad in ids
+    assert bad in ids
+    assert f"example ids {', '.join(map(str, marked[0].row(ids[:8])))} and 8 more (rows of the source)" in words
     assert caught.value.exit_code == 5
 
 

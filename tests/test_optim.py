@@ -88,6 +88,14 @@ MASK = optim._by_path(TARGET, lambda path: "kernel" in path)
         (optim.AdamW(lr=0.05, schedule=Constant(), weight_decay=0.1), optax.adamw(0.05, weight_decay=0.1, mask=MASK)),
         (optim.Lion(lr=0.01, schedule=Constant(), weight_decay=None), optax.lion(0.01, b2=0.99, weight_decay=0.0)),
         (optim.Lamb(lr=0.01, schedule=Constant(), weight_decay=None), optax.lamb(0.01)),
+        (
+            optim.Adafactor(lr=0.01, schedule=Constant()),
+            optax.adafactor(0.01, multiply_by_parameter_scale=False, clipping_threshold=1.0),
+        ),
+        (
+            optim.Custom(transformation=optax.sgd(0.05), schedule=Constant(), weight_decay=0.1),
+            optax.chain(optax.sgd(0.05), optax.add_decayed_weights(-0.1, mask=MASK)),
+        ),
     ],
     ids=lambda value: type(value).__name__,
 )  # fmt: skip
@@ -109,6 +117,31 @@ def test_schedule_free_is_tested_at_its_average():
         params = optax.apply_updates(params, updates)
     tested = made.evaluation_params(params, state, None)
     assert not np.allclose(tested["dense"]["kernel"], params["dense"]["kernel"])
+
+
+def test_schedule_free_is_optaxs_and_its_groups_move_what_is_tested():
+    reference = optax.contrib.schedule_free_adamw(0.1, b2=0.999, weight_decay=0.0)
+    config = optim.ScheduleFreeAdamW(lr=0.1, schedule=Constant(), weight_decay=None)
+    expected, state = start(), reference.init(start())
+    for _ in range(5):
+        updates, state = reference.update(jax.grad(loss)(expected), state, expected)
+        expected = optax.apply_updates(expected, updates)
+    expected = optax.contrib.schedule_free_eval_params(state, expected)
+    for a, b in zip(jax.tree.leaves(descend(config, 5)), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    still = optim.ScheduleFreeAdamW(lr=0.1, schedule=Constant(), groups=(Group(pattern="bias", lr_multiple=0.0),))
+    np.testing.assert_allclose(descend(still, 5)["dense"]["bias"], start()["dense"]["bias"], rtol=1e-6)
+
+
+def test_muon_is_optaxs_for_matrices():
+    """optax scales by √max(1, rows / columns) of its (in, out) kernels with the shape transposed; here out / in."""
+    config = optim.Muon(lr=0.05, schedule=Constant(), weight_decay=None)
+    params = {"kernel": jax.random.normal(jax.random.key(0), (6, 6))}
+    reference = optax.contrib.muon(0.05, ns_steps=5, nesterov=True, beta=0.95)
+    made, gradients = optimizer(config, total_steps=1), {"kernel": jax.random.normal(jax.random.key(1), (6, 6))}
+    ours, _ = made.update(gradients, made.init(params), params)
+    theirs, _ = reference.update(gradients, reference.init(params), params)
+    np.testing.assert_allclose(ours["kernel"], theirs["kernel"], rtol=2e-3, atol=2e-4)
 
 
 def test_muon_treats_each_layer_of_a_stack_on_its_own():
@@ -136,6 +169,8 @@ def test_groups_scale_freeze_and_decay():
     np.testing.assert_allclose(updates["dense"]["kernel"], -0.001 * start()["dense"]["kernel"], rtol=1e-6)
     with pytest.raises(ConfigError, match="fits no leaf"):
         optim.check_groups(AdamW(groups=(Group(pattern="nowhere"),)), TARGET)
+    with pytest.raises(ConfigError, match="leave nothing to train"):
+        optim.check_groups(AdamW(groups=(Group(pattern=".", frozen=True),)), TARGET)
     with pytest.raises(ConfigError, match="no regular expression"):
         optim.check_groups(AdamW(groups=(Group(pattern="("),)), TARGET)
 

@@ -33,6 +33,13 @@ def logged(run_dir):
     return log.exists() and log.stat().st_size > 0
 
 
+def wait_for_log(process, run_dir):
+    """Until this process has opened the log: it cuts what an earlier one wrote after its last checkpoint."""
+    log, began = run_dir / "metrics.jsonl", time.time()
+    while process.poll() is None and not (log.exists() and log.stat().st_mtime > began):
+        time.sleep(0.0005)
+
+
 def finish(folder, run_dir):
     code, out, errors = command("train", folder / "config.py", "--run-dir", run_dir)
     assert code == 0, out + errors
@@ -60,11 +67,10 @@ def killed_runs(reference, tmp_path, count, seed):
                 if draw.random() < 0.5:  # anywhere: imports, compilation, training, the final test
                     time.sleep(draw.uniform(0.2, 1.0) * seconds)
                 else:  # within the second or so in which steps, saves and evaluations follow each other
-                    while process.poll() is None and not (run_dir / "metrics.jsonl").exists():
-                        time.sleep(0.0005)
+                    wait_for_log(process, run_dir)
                     time.sleep(draw.uniform(0.0, 1.2) * training)
                 process.kill()
-            left -= 1
+            left -= process.returncode == -signal.SIGKILL  # one that had ended was not killed
         moment = reached(run_dir)
         finish(folder, run_dir)
         try:

@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from safetensors.numpy import load_file
 from sklearn import metrics as reference
@@ -16,11 +17,13 @@ from small import command, experiment, log_of, loop
 
 from jaxnets import evaluate
 from jaxnets.build import build, experiment_step
-from jaxnets.data import Data, gather, load, order
-from jaxnets.errors import ConfigError, DataError, UsageError
+from jaxnets.config import Custom as Own
+from jaxnets.data import Data, Flip, gather, load, order
+from jaxnets.errors import CheckpointError, ConfigError, DataError, UsageError
 from jaxnets.loop import Loop
-from jaxnets.models import GPT, MLP
-from jaxnets.optim import AdamW, ScheduleFreeAdamW
+from jaxnets.models import CNN, GPT, MLP, mlp
+from jaxnets.optim import AdamW, Custom, Group, ScheduleFreeAdamW
+from jaxnets.progress import Progress
 from jaxnets.run import run
 from jaxnets.step import init_state
 from jaxnets.tasks import LanguageModelling, Regression
@@ -100,6 +103,108 @@ def test_a_changed_config_is_refused_with_the_difference_unless_allowed(tmp_path
     assert json.loads((tmp_path / "run" / "config.json").read_text())["loop"]["steps"] == 30
 
 
+def test_a_run_that_was_extended_and_stopped_is_not_finished(tmp_path):
+    run(experiment(loop=loop(steps=20)), tmp_path / "run")
+    longer = experiment(loop=loop(steps=30))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jaxnets.run.fit", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run(longer, tmp_path / "run", allow=["loop.steps"])
+    assert run(longer, tmp_path / "run").figures["steps"] == 30  # the same line again, now without --allow
+
+
+def test_a_change_that_does_not_fit_what_was_saved_leaves_the_folder_as_it_was(tmp_path):
+    run(experiment(loop=loop(steps=20)), tmp_path / "run")
+    before = (tmp_path / "run" / "config.json").read_bytes()
+    with pytest.raises(CheckpointError, match="does not fit"):
+        run(experiment(model=MLP(widths=(9,)), loop=loop(steps=20)), tmp_path / "run", allow=["model"])
+    assert (tmp_path / "run" / "config.json").read_bytes() == before
+    with pytest.raises(UsageError, match="--allow loop.stepz is no path of the config; perhaps you meant loop.steps"):
+        run(experiment(loop=loop(steps=30)), tmp_path / "run", allow=["loop.stepz"])
+
+
+def test_another_monitor_forgets_what_was_best(tmp_path):
+    run(experiment(loop=loop(steps=20, monitor="nll")), tmp_path / "run")
+    other = experiment(loop=loop(steps=40, monitor="accuracy"))
+    result = run(other, tmp_path / "run", allow=["loop"])
+    best = max(line["valid"]["accuracy"] for line in log_of(tmp_path / "run") if "valid" in line and line["step"] > 20)
+    assert result.figures["valid"]["accuracy"] == pytest.approx(best)
+
+
+def test_lost_best_weights_are_named_and_the_last_are_tested(tmp_path):
+    bad = experiment(optim=AdamW(lr=3.0), loop=loop(steps=60, eval_every=10, save_every=60, keep_last=1))
+    result = run(bad, tmp_path / "run")
+    best = result.figures["tested_step"]
+    assert best < 60
+    (tmp_path / "run" / "checkpoints" / f"{best:08d}" / "manifest.json").write_text("{}")
+    (tmp_path / "run" / "result.json").unlink()
+    said = Said()
+    again = run(bad, tmp_path / "run", progress=said)
+    assert again.figures["tested_step"] == 60
+    assert any(f"step {best}, are lost" in line for line in said.lines)
+
+
+class Said(Progress):
+    """Keeps what is said."""
+
+    def __init__(self):
+        super().__init__(quiet=True)
+        self.lines = []
+
+    def say(self, line):
+        self.lines.append(line)
+
+
+def test_functions_that_changed_are_noticed(tmp_path):
+    def own(rate):
+        return experiment(optim=Custom(transformation=optax.sgd(rate)))
+
+    run(own(0.1), tmp_path / "run")
+    (tmp_path / "run" / "result.json").unlink()
+    assert run(own(0.1), tmp_path / "run").figures["steps"] == 40
+    (tmp_path / "run" / "result.json").unlink()
+    with pytest.raises(ConfigError, match="function of your own.*--allow program"):
+        run(own(0.2), tmp_path / "run")
+    assert run(own(0.2), tmp_path / "run", allow=["program"]).figures["steps"] == 40
+
+
+def test_frozen_groups_stay_and_the_rest_trains(tmp_path):
+    groups = (Group(pattern="dense0", frozen=True),)
+    result = run(experiment(optim=AdamW(lr=1e-2, groups=groups)), tmp_path / "run")
+    weights = load_file(result.run_dir / "weights.safetensors")
+    one = experiment()
+    start = _start(
+        one, load(one.data).schema, gather(load(one.data).splits["train"].arrays, np.arange(16), window=None)
+    )
+    for name, leaf in weights.items():
+        layer, kind = name.split("'")[1::2]
+        if kind == "kernel":
+            assert np.array_equal(leaf, start.params[layer][kind]) == (layer == "dense0"), name
+
+
+def test_a_result_names_its_data_and_a_lost_report_is_written_again(tmp_path):
+    result = run(experiment(), tmp_path / "run")
+    assert result.figures["data"] == {"source": "wine", "sha256": load(experiment().data).schema.fingerprint}
+    (tmp_path / "run" / "report.html").unlink()
+    run(experiment(), tmp_path / "run")
+    assert (tmp_path / "run" / "report.html").is_file()
+
+
+def test_damaged_files_of_a_run_are_one_sentence(tmp_path):
+    run(experiment(), tmp_path / "run")
+    for name in ("config.json", "schema.json", "weights.safetensors", "forward.stablehlo"):
+        whole = (tmp_path / "run" / name).read_bytes()
+        (tmp_path / "run" / name).write_bytes(bytes([whole[0] ^ 255]) + whole[1:])
+        with pytest.raises(CheckpointError, match=name.replace(".", r"\.")):
+            evaluate.test(tmp_path / "run")
+        (tmp_path / "run" / name).write_bytes(whole)
+    flipped = bytearray((tmp_path / "run" / "weights.safetensors").read_bytes())
+    flipped[-3] ^= 1
+    (tmp_path / "run" / "weights.safetensors").write_bytes(flipped)
+    with pytest.raises(CheckpointError, match="weights.safetensors is not what was written"):
+        evaluate.test(tmp_path / "run")
+
+
 def test_folders_that_are_no_runs_are_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="is a file"):
@@ -134,6 +239,16 @@ def test_what_does_not_fit_the_data_is_refused_before_anything_compiles(tmp_path
         (experiment(data=Data(source="wine", batch_size=1000)), "batch_size 1000 is more than the 124 examples"),
         (experiment(loop=loop(monitor="rmse")), "monitor 'rmse' is not measured; use one of accuracy, loss, nll"),
         (experiment(data=Data(source="wines")), "perhaps you meant wine"),
+        (
+            experiment(data=Data(source="wine", batch_size=16, augment=(Flip(),))),
+            "data.augment.0 flip does not fit wine",
+        ),
+        (experiment(data=Data(source="wine", batch_size=16, context=8)), "data.context 8 says nothing about wine"),
+        (
+            experiment(data=Data(source="digits", batch_size=16), model=CNN(channels=(4, 4, 4, 4))),
+            "model cnn does not fit digits.*cannot be halved 4 times",
+        ),
+        (experiment(model=Own(model=mlp(5))), "gives outputs of .*5.*, but wine needs 3"),
     ]
     for one, words in wrong:
         with pytest.raises((ConfigError, DataError), match=words):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from jaxnets.data.schema import Dataset, Schema, Split
-from jaxnets.errors import DataError
+from jaxnets.errors import ConfigError, DataError
 
 
 def check(dataset: Dataset, *, batch_size: int) -> None:
-    """Raises DataError naming source, split and row: empty splits, NaN, labels out of range, too large a batch."""
+    """Raises DataError naming file and row (empty splits, NaN, bad labels), ConfigError for too large a batch."""
     schema = dataset.schema
     for name, split in dataset.splits.items():
         place = f"{schema.source}, split {name}"
@@ -19,8 +19,9 @@ def check(dataset: Dataset, *, batch_size: int) -> None:
         _check_targets(split, schema, place)
     examples = dataset.splits["train"].length
     if batch_size > examples:
-        raise DataError(
-            f"data.batch_size {batch_size} is more than the {examples} examples of {schema.source}, split train"
+        raise ConfigError(
+            f"data.batch_size {batch_size} is more than the {examples} examples of {schema.source}, split train; "
+            f"give at most {examples}"
         )
 
 
@@ -41,7 +42,8 @@ def _check_inputs(split: Split, schema: Schema, place: str) -> None:
         if bad.any():
             row, column = (int(i) for i in np.argwhere(bad)[0])
             name = schema.feature_names[column] if column < len(schema.feature_names) else column
-            raise DataError(f"{place}, row {row}, feature {name}: {inputs[row].flat[column]}; remove or fill such rows")
+            value = inputs[row].flat[column]
+            raise DataError(f"{place}: {split.where(row)}, feature {name}: {value}; remove or fill such rows")
 
 
 def _check_targets(split: Split, schema: Schema, place: str) -> None:
@@ -50,10 +52,12 @@ def _check_targets(split: Split, schema: Schema, place: str) -> None:
         bad = np.flatnonzero((labels < 0) | (labels >= len(schema.classes)))
         if bad.size:
             row = int(bad[0])
-            raise DataError(f"{place}, row {row}: label {labels[row]} is outside 0..{len(schema.classes) - 1}")
+            raise DataError(
+                f"{place}: {split.where(row)}: label {labels[row]} is outside 0..{len(schema.classes) - 1}; correct it"
+            )
     if schema.target_kind == "real":
         targets = split.arrays["targets"]
         bad = np.flatnonzero(~np.isfinite(targets).reshape(len(targets), -1).all(axis=1))
         if bad.size:
             row = int(bad[0])
-            raise DataError(f"{place}, row {row}: target {targets[row]} is not finite; remove such rows")
+            raise DataError(f"{place}: {split.where(row)}: target {targets[row]} is not finite; remove such rows")

@@ -71,12 +71,33 @@ class Split(NamedTuple):
     """One split in memory: `inputs` and `targets`, or `tokens` that are read in windows.
 
     Example i of tokens covers `tokens[i·stride : i·stride + window + 1]`.
+
+    rows:    (length,) where each example stands in the source; None = it begins at token `first` + i·stride
+    origins: (name, first row) of each file of the source, in order
+
+    >>> split = Split({}, 2, rows=np.array([4, 12]), origins=(("a.parquet", 0), ("b.parquet", 10)))
+    >>> split.row(np.array([1])).tolist(), split.where(1)
+    ([12], 'b.parquet, row 2')
     """
 
     arrays: dict[str, np.ndarray]
     length: int  # examples
     window: int | None = None  # tokens
     stride: int = 1  # tokens
+    rows: np.ndarray | None = None
+    first: int = 0  # token
+    origins: tuple[tuple[str, int], ...] = ()
+
+    def row(self, ids: Any) -> np.ndarray:
+        """The rows, or first tokens, of these examples in the source."""
+        ids = np.asarray(ids, np.int64)
+        return np.asarray(self.first + self.stride * ids if self.rows is None else self.rows[ids])
+
+    def where(self, example: int) -> str:
+        """An example's file and row, for a message."""
+        row = int(self.row(example))
+        name, start = next(((n, s) for n, s in reversed(self.origins) if s <= row), ("", 0))
+        return f"{name}, {'row' if self.window is None else 'byte'} {row - start}".lstrip(", ")
 
 
 class Dataset(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Literal
 
 import numpy as np
@@ -12,7 +11,7 @@ from jaxnets.data.augment import Crop, Cutout, Flip, Mixup
 from jaxnets.data.schema import Dataset, Schema, Split, moments
 from jaxnets.data.tables import Table
 from jaxnets.data.tfds import BUILTIN
-from jaxnets.errors import ConfigError, DataError
+from jaxnets.errors import ConfigError, DataError, near
 from jaxnets.types import experiment_dataclass, stage
 
 
@@ -36,11 +35,9 @@ def load(config: Data) -> Dataset:
     kind, _, name = config.source.partition(":")
     if not name:
         if kind not in BUILTIN:
-            near = difflib.get_close_matches(kind, BUILTIN, n=2, cutoff=0.5)
-            hint = f"; perhaps you meant {', '.join(near)}" if near else ""
             raise ConfigError(
                 f"data.source {config.source!r} is not known; use one of {', '.join(BUILTIN)}, "
-                f"tfds:NAME, parquet:NAME or text:FILE{hint}"
+                f"tfds:NAME, parquet:NAME or text:FILE{near(kind, BUILTIN)}"
             )
         if kind == "python_text":
             return _tokens(config, *tfds.read_python_text())
@@ -82,7 +79,10 @@ def _table(config: Data, table: Table) -> Dataset:
         counts=tuple((name, len(ids)) for name, ids in rows.items()),
         files=tuple(table.files.items()),
     )
-    splits = {n: Split({"inputs": x, "targets": y}, len(x)) for n, (x, y) in parts.items()}
+    origins = table.origins or ((config.source, 0),)
+    splits = {
+        n: Split({"inputs": x, "targets": y}, len(x), rows=rows[n], origins=origins) for n, (x, y) in parts.items()
+    }
     return Dataset(schema, splits)
 
 
@@ -94,9 +94,8 @@ def _split_rows(config: Data, table: Table) -> dict[str, np.ndarray]:
     for name, share, salt in (("test", config.test, 0), ("valid", config.valid, 1)):
         if name in own:
             continue
-        whole = len(rest) if not table.splits or name == "valid" and table.splits else len(table.inputs)
-        base = len(table.inputs) if not table.splits else whole
-        own[name], rest = _held_out(rest, round(share * base), labels, seed=(config.split_seed, salt))
+        whole = len(rest) if table.splits else len(table.inputs)
+        own[name], rest = _held_out(rest, round(share * whole), labels, seed=(config.split_seed, salt))
     return {"train": rest, "valid": own["valid"], "test": own["test"]}
 
 
@@ -122,21 +121,22 @@ def _held_out(
 
 
 def _tokens(config: Data, tokens: np.ndarray, files: dict[str, str], fingerprint: str) -> Dataset:
-    """Consecutive splits of one text: train, then valid, then test; with data.test 0 the test is the valid split."""
+    """Consecutive splits of one text: train, then test, then valid, the last as in nanoGPT."""
     window = config.context
     if window is None:
         raise ConfigError(f"data.context is none, but {config.source} is text; give the tokens of a window, as in 64")
     total = len(tokens)
-    begins_test = total - round(config.test * total)
-    begins_valid = begins_test - round(config.valid * total)
-    parts = {"train": tokens[:begins_valid], "valid": tokens[begins_valid:begins_test], "test": tokens[begins_test:]}
-    if config.test == 0:
-        parts["test"] = parts["valid"]
+    begins = {"train": 0, "valid": total - round(config.valid * total)}
+    begins["test"] = begins["valid"] - round(config.test * total)
+    ends = {"train": begins["test"], "valid": total, "test": begins["valid"]}
+    parts = {name: tokens[begins[name] : ends[name]] for name in begins}
     splits = {}
     for name, part in parts.items():
         stride = 1 if name == "train" else window
         length = max(0, (len(part) - window - 1) // stride + 1)
-        splits[name] = Split({"tokens": part}, length, window, stride)
+        splits[name] = Split(
+            {"tokens": part}, length, window, stride, first=begins[name], origins=((config.source, 0),)
+        )
     schema = Schema(
         source=config.source,
         fingerprint=fingerprint,

@@ -24,6 +24,7 @@ class Table(NamedTuple):
     splits: dict[str, tuple[int, int]]
     files: dict[str, str]  # {name: sha256} of what was read
     fingerprint: str
+    origins: tuple[tuple[str, int], ...] = ()  # (file, its first row), in order; none = the source is one thing
 
 
 def fingerprint_arrays(*arrays: np.ndarray) -> str:

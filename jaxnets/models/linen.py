@@ -118,6 +118,8 @@ def from_nnx(make: Callable[..., Any]) -> Model:
         axis: str | None = None,
     ) -> tuple[PyTree, PyTree]:
         graph, old_params, rngs, old_rest = split(jax.random.key(0) if key is None else key)
+        if train and key is None and jax.tree.leaves(rngs):
+            raise ValueError("this module draws random numbers while training: pass key=... to apply")
         module = nnx.merge(graph, _filled(old_params, params), rngs, _filled(old_rest, state))
         module.train() if train else module.eval()
         outputs = module(inputs)

@@ -14,7 +14,7 @@ import numpy as np
 from jaxnets import metrics
 from jaxnets.data import Schema
 from jaxnets.errors import UsageError
-from jaxnets.files import write_atomically
+from jaxnets.files import read_json, write_atomically
 from jaxnets.report import intervals, svg
 from jaxnets.report.svg import Line
 
@@ -63,7 +63,7 @@ def write(run_dir: Path) -> Path:
 
 
 def _json(path: Path) -> Any:
-    return json.loads(path.read_text()) if path.is_file() else None
+    return read_json(path) if path.is_file() else None
 
 
 def _table(path: Path) -> dict[str, np.ndarray]:
@@ -184,7 +184,7 @@ def _most_wrong(schema: Schema, table: dict[str, np.ndarray]) -> str:
         return "".join(f"<p>{loss:.3f} nats per token</p><pre>{html.escape(text)}</pre>" for loss, text in texts[:6])
     if schema.input_kind == "image":
         cells = [
-            f'<div><img alt="example {table["id"][row]}" src="{_picture(image)}">{_verdict(schema, table, row)}</div>'
+            f'<div><img alt="row {table["row"][row]}" src="{_picture(image)}">{_verdict(schema, table, row)}</div>'
             for row, image in zip(rows, table["wrong_inputs"], strict=True)
         ]
         return f'<div class="wrongs">{"".join(cells)}</div>'
@@ -192,7 +192,7 @@ def _most_wrong(schema: Schema, table: dict[str, np.ndarray]) -> str:
 
 
 def _verdict(schema: Schema, table: dict[str, np.ndarray], row: int) -> str:
-    example = f"<small>example {int(table['id'][row])}</small>"
+    example = f"<small>row {int(table['row'][row])} of the source</small>"
     if "class" not in table:
         return f"{np.ravel(table['value'][row])[0]:.4g}, true {np.ravel(table['target'][row])[0]:.4g}<br>{example}"
     target = np.asarray(table["target"][row])

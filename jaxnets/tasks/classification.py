@@ -17,11 +17,11 @@ class Classification:
     """Config of `classification`."""
 
     label_smoothing: float | None = number(None)  # share of probability given to all classes alike
-    class_weights: tuple[float, ...] | None = None  # one a class, multiplies the weight of its examples
+    class_weights: tuple[float, ...] | None = number(None)  # one a class, multiplies the weight of its examples
 
 
 def classification(
-    num_classes: int, *, label_smoothing: Any = None, class_weights: tuple[float, ...] | None = None
+    num_classes: int, *, label_smoothing: Any = None, class_weights: tuple[Any, ...] | None = None
 ) -> Task:
     """One class of `num_classes`: targets are integers (b,) or probabilities (b c); outputs are logits (b c).
 
@@ -39,7 +39,7 @@ def classification(
     def weigh(targets: Array, weight: Array) -> Array:
         if class_weights is None:
             return weight
-        return weight * (soft(targets) @ jnp.asarray(class_weights, jnp.float32))
+        return weight * (soft(targets) @ jnp.stack([jnp.asarray(one, jnp.float32) for one in class_weights]))
 
     def prepare(batch: Batch, /, *, train: bool, key: Array | None) -> tuple[Any, Any, Any]:
         return batch["inputs"], batch["targets"], batch["weight"]

@@ -29,7 +29,7 @@ def regression(
     Metrics in the user's unit, averaged over the k targets: rmse, mae, and r2 = 1 - Σw·e² / Σw·(t - mean)².
     """
     kind = loss
-    mean, std = jnp.asarray(target_mean, jnp.float32)[None], jnp.asarray(target_std, jnp.float32)[None]
+    mean, std = np.asarray(target_mean, np.float32)[None], np.asarray(target_std, np.float32)[None]
 
     def prepare(batch: Batch, /, *, train: bool, key: Array | None) -> tuple[Any, Any, Any]:
         targets = batch["targets"].astype(jnp.float32).reshape(batch["targets"].shape[0], -1)

@@ -79,8 +79,15 @@ def test_text_splits_follow_each_other_and_do_not_overlap(tmp_path):
     text = np.random.default_rng(0).integers(0, 256, 5000).astype(np.uint8).tobytes()
     (tmp_path / "t.txt").write_bytes(text)
     dataset = load(Data(source=f"text:{tmp_path / 't.txt'}", context=10, batch_size=4))
-    parts = [dataset.splits[name].arrays["tokens"].tobytes() for name in ("train", "valid", "test")]
-    assert b"".join(parts) == text and [len(part) for part in parts] == [3500, 500, 1000]
+    parts = [dataset.splits[name].arrays["tokens"].tobytes() for name in ("train", "test", "valid")]
+    assert b"".join(parts) == text and [len(part) for part in parts] == [3500, 1000, 500]
+    for split in dataset.splits.values():
+        start = int(split.row(split.length - 1))
+        last = split.arrays["tokens"][(split.length - 1) * split.stride :][:11]
+        assert text[start : start + 11] == last.tobytes()
+        assert split.where(0).endswith(f"byte {int(split.row(0))}")
+    with pytest.raises(DataError, match="split test is empty"):
+        check(load(Data(source=f"text:{tmp_path / 't.txt'}", context=10, test=0.0)), batch_size=4)
 
 
 @pytest.mark.parametrize("name", ["wine", "breast_cancer"])
@@ -203,20 +210,28 @@ def changed(name, split, key, row, value):
     return array
 
 
-def test_bad_data_is_named_by_split_and_row():
+def place(name, split, example):
+    """The row of the source, which is not that of the shuffled split."""
+    return f"split {split}: {name}, row {load(config(name)).splits[split].rows[example]}"
+
+
+def test_bad_data_is_named_by_source_and_row():
     cases = [
         (
             broken("wine", "valid", targets=changed("wine", "valid", "targets", 3, 7)),
-            "valid, row 3: label 7 is outside 0..2",
+            f"{place('wine', 'valid', 3)}: label 7 is outside 0..2",
         ),
-        (broken("wine", "train", targets=changed("wine", "train", "targets", 5, -1)), "train, row 5: label -1"),
+        (
+            broken("wine", "train", targets=changed("wine", "train", "targets", 5, -1)),
+            f"{place('wine', 'train', 5)}: label -1",
+        ),
         (
             broken("wine", "test", inputs=changed("wine", "test", "inputs", (2, 1), np.nan)),
-            "test, row 2, feature malic_acid: nan",
+            f"{place('wine', 'test', 2)}, feature malic_acid: nan",
         ),
         (
             broken("diabetes", "train", targets=changed("diabetes", "train", "targets", 9, np.inf)),
-            "train, row 9: target .*inf.* is not finite",
+            f"{place('diabetes', 'train', 9)}: target .*inf.* is not finite",
         ),
         (
             broken("wine", "train", inputs=np.zeros((124, 4), np.float32)),
@@ -230,7 +245,7 @@ def test_bad_data_is_named_by_split_and_row():
     for dataset, words in cases:
         with pytest.raises(DataError, match=words):
             check(dataset, batch_size=16)
-    with pytest.raises(DataError, match="batch_size 500 is more than the 124 examples"):
+    with pytest.raises(ConfigError, match="batch_size 500 is more than the 124 examples"):
         check(load(config("wine")), batch_size=500)
     with pytest.raises(DataError, match="is empty"):
         check(load(config("wine", test=0.0)), batch_size=16)
@@ -262,7 +277,13 @@ def test_parquet_images_are_decoded_once_and_bad_rows_are_named(monkeypatch, tmp
     assert dict(dataset.schema.counts) == {"train": 36, "valid": 4, "test": 6}
     np.testing.assert_array_equal(dataset.splits["test"].arrays["inputs"][:, 0, 0, 0], range(100, 106))
     assert load(Data(source="parquet:s", batch_size=4)).schema == dataset.schema
+    assert dataset.splits["test"].where(5) == "s_test.parquet, row 5"
     cases = [
+        ([], [], "s_train.parquet holds no rows"),
+        ([png(1)] * 3, [0, 255, 1], "row 1: label 255, but s_train.parquet has 3 classes, which must be 0..2"),
+        ([png(1)] * 3, [0, 10**9, 1], "row 1: label 1000000000 is not a class number from 0"),
+        ([png(1, size=5)] * 4, [0, 1, 0, 1], r"s_test.parquet holds images of \(4, 4, 1\), but .* of \(5, 5, 1\)"),
+        ([png(1)] * 4, [0, 0, 0, 0], "s_test.parquet, row 1: label 1, but s_train.parquet has 1 classes"),
         ([png(1), b"no picture", png(2)], [0, 1, 0], "s_train.parquet, row 1: not a readable image"),
         ([png(1), png(1), png(2, size=5)], [0, 1, 0], r"row 2: image of \(5, 5, 1\), but row 0 has \(4, 4, 1\)"),
         ([png(1), png(1)], [0, -4], "row 1: label -4 is not a class number"),

@@ -20,6 +20,11 @@ TINY = {
     "vit": (lambda **k: vit(5, patch=4, width=8, depth=3, heads=2, mlp_width=16, **k), IMAGE),
     "gpt": (lambda **k: gpt(11, context=8, width=8, depth=3, heads=2, **k), (4, 8)),
 }
+DEEP = {  # what they have that the others lack: bottlenecks, stacks of several blocks
+    "resnet34": (lambda **k: resnet34(5, **k), IMAGE),
+    "resnet50": (lambda **k: resnet50(5, stem="small", **k), IMAGE),
+}
+ALL = [*TINY, *(pytest.param(name, marks=pytest.mark.slow) for name in DEEP)]
 FACTORIES = {
     models.MLP: mlp, models.CNN: cnn, models.ResNet9: resnet9, models.ResNet18: resnet18, models.ResNet34: resnet34,
     models.ResNet50: resnet50, models.ViT: vit, models.GPT: gpt,
@@ -27,7 +32,7 @@ FACTORIES = {
 
 
 def case(name, **how):
-    make, shape = TINY[name]
+    make, shape = (TINY | DEEP)[name]
     draw = np.random.default_rng(0)
     tokens = name == "gpt"
     inputs = jnp.asarray(
@@ -38,7 +43,7 @@ def case(name, **how):
     return model, params, state, inputs
 
 
-@pytest.fixture(scope="module", params=TINY)
+@pytest.fixture(scope="module", params=ALL)
 def built(request):
     return request.param, *case(request.param)
 
@@ -92,7 +97,7 @@ def test_features_are_named_and_taps_are_added(built):
         model.features(params, state, inputs, taps={"nowhere": jnp.zeros(())})
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", ALL)
 def test_bfloat16_computes_low_and_keeps_params_high(name):
     model, params, state, inputs = case(name, dtype="bfloat16")
     outputs, _ = model.apply(params, state, inputs)
