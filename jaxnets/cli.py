@@ -20,7 +20,7 @@ from jaxnets import __version__
 from jaxnets.errors import JaxnetsError, UsageError
 from jaxnets.memory import keep_pages
 
-_OPTIONS = ("--help", "--run-dir", "--allow", "--quiet")  # of train and config; all others are settings
+_OPTIONS = ("--help", "--run-dir", "--allow", "--quiet", "--dry-run")  # of train and config; all others are settings
 
 
 class _Parser(argparse.ArgumentParser):
@@ -44,6 +44,9 @@ def _parser() -> argparse.ArgumentParser:
         help="config paths that may differ from the run's when it continues",
     )
     train.add_argument("--quiet", action="store_true", help="print the result alone")
+    train.add_argument(
+        "--dry-run", action="store_true", help="show data, shapes, memory and schedule, and write nothing"
+    )
     train.epilog = (
         f"{train.epilog}\n\nAny value of the config can be set: --optim.lr 0.01 --optim lion --loop.steps 500"
     )
@@ -146,6 +149,11 @@ def _experiment(path: str, settings: list[tuple[str, str]]) -> Any:
 
 def _train(given: argparse.Namespace, settings: list[tuple[str, str]]) -> int:
     experiment = _experiment(given.config, settings)
+    if given.dry_run:
+        from jaxnets.rehearsal import rehearse
+
+        print(rehearse(experiment))
+        return 0
     run_dir = given.run_dir or Path("runs") / Path(given.config).stem
     from jaxnets import compilation
     from jaxnets.progress import Progress

@@ -68,6 +68,7 @@ class Compiled(NamedTuple):
     call: Callable[[TrainState, PyTree, Any], tuple[TrainState, PyTree]]
     length: int
     program: str  # sha256 of what was compiled: equal exactly if the step is the same function of its inputs
+    temporary_bytes: int  # on one device, beside the train state, the constants and the feed
 
 
 def compile_step(
@@ -111,4 +112,5 @@ def compile_step(
         result = compiled(train_state, constants, feed, np.int32(count))
         return jax.block_until_ready(result) if layout.awaits else result
 
-    return Compiled(call, length, hashlib.sha256(lowered.as_text().encode()).hexdigest())
+    program = hashlib.sha256(lowered.as_text().encode()).hexdigest()
+    return Compiled(call, length, program, compiled.memory_analysis().temp_size_in_bytes)

@@ -155,7 +155,10 @@ def test_config_prints_every_value_and_differences(digits, diabetes, capsys):
         (["config", "configs"], "configs is not a run folder"),
         (["train", "--optim.lr"], "--optim.lr needs a value"),
         (["train"], "required: config"),
-        (["train", "configs/digits_cnn.py", "--model.widths", "64 64", "--model", "mlp"], "cnn has no widths, but mlp has"),
+        (
+            ["train", "configs/digits_cnn.py", "--model.widths", "64 64", "--model", "mlp"],
+            "cnn has no widths, but mlp has",
+        ),
         (["train", "--model.widths", "64 64", "configs/digits_mlp.py"], "model.widths.0 '64 64' is not allowed"),
         (["train", "configs/digits_mlp.py", "--model.widths", ""], "model.widths '' is not allowed"),
     ],
@@ -227,6 +230,8 @@ def test_a_text_is_continued_from_its_end(tmp_path, capsys):
     for name, words in (("tokens.npy", "outside whole 0..255"), ("wide.npy", "whole numbers (examples, 1 to 8)")):
         code, _, errors = main(capsys, "predict", tmp_path / "run", tmp_path / name)
         assert code == 3 and words in errors and name in errors
+    code, out, _ = main(capsys, "test", tmp_path / "run", "--split", "train")
+    assert code == 0 and json.loads(out)["train"]["examples"] == (2800 - 9) // 8 + 1  # windows side by side
     nll = result.figures["test"]["nll"]  # without the smoothing, in the table as in the figure
     table = np.load(tmp_path / "run" / "evaluation.npz")
     assert table["loss"].mean() == pytest.approx(nll, rel=1e-4) and result.figures["test"]["loss"] > nll
