@@ -1,6 +1,7 @@
 """The command line: parsing only; nothing heavy is imported until a command runs.
 
 jaxnets train CONFIG [--run-dir DIR] [--allow PATH …] [--a.b.c VALUE …]
+jaxnets lr-find CONFIG [--low 1e-7] [--high 10] [--steps 100] [--a.b.c VALUE …]
 jaxnets test RUN [--split test]
 jaxnets predict RUN FILE [--out FILE]
 jaxnets report RUN
@@ -20,7 +21,8 @@ from jaxnets import __version__
 from jaxnets.errors import JaxnetsError, UsageError
 from jaxnets.memory import keep_pages
 
-_OPTIONS = ("--help", "--run-dir", "--allow", "--quiet", "--dry-run")  # of train and config; all others are settings
+_OPTIONS = ("--help", "--run-dir", "--allow", "--quiet", "--dry-run", "--low", "--high", "--steps")
+# Of train, config and lr-find; all others are settings of the experiment.
 
 
 class _Parser(argparse.ArgumentParser):
@@ -50,6 +52,17 @@ def _parser() -> argparse.ArgumentParser:
     train.epilog = (
         f"{train.epilog}\n\nAny value of the config can be set: --optim.lr 0.01 --optim lion --loop.steps 500"
     )
+
+    find = _command(
+        commands,
+        "lr-find",
+        "try rising learning rates and suggest one",
+        "jaxnets lr-find configs/digits_cnn.py --steps 60",
+    )
+    find.add_argument("config")
+    find.add_argument("--low", type=float, default=1e-7, help="the first rate (default: 1e-7)")
+    find.add_argument("--high", type=float, default=10.0, help="the last rate (default: 10)")
+    find.add_argument("--steps", type=int, default=100, help="one rate each (default: 100)")
 
     test = _command(commands, "test", "test a finished run on a split", "jaxnets test runs/digits_cnn")
     test.add_argument("run", type=Path)
@@ -120,7 +133,7 @@ def _settings(words: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
     They are taken out first, wherever they stand: argparse would hand their values to the positional arguments.
     """
     command = words[0] if words else ""
-    if command not in ("train", "config"):
+    if command not in ("train", "config", "lr-find"):
         return words, []
     left, pairs = [], []
     rest = iter(words)
@@ -170,6 +183,15 @@ def _train(given: argparse.Namespace, settings: list[tuple[str, str]]) -> int:
     print(f"data         {figures['data']['source']}, sha256 {figures['data']['sha256'][:16]}…")
     print(f"run folder   {run_dir}\nreport       {run_dir / 'report.html'}\nnext         jaxnets test {run_dir}")
     print(f"             jaxnets predict {run_dir} FILE\n             jaxnets config {given.config}")
+    return 0
+
+
+def _lr_find(given: argparse.Namespace, settings: list[tuple[str, str]]) -> int:
+    experiment = _experiment(given.config, settings)
+    from jaxnets import compilation, range_test
+
+    with compilation.cache():
+        print(range_test.text(range_test.range_test(experiment, low=given.low, high=given.high, steps=given.steps)))
     return 0
 
 
@@ -228,7 +250,14 @@ def _settings_of(path: str, settings: list[tuple[str, str]]) -> Any:
     return read_json(stored)
 
 
-_COMMANDS = {"train": _train, "test": _test, "predict": _predict, "report": _report, "config": _config}
+_COMMANDS = {
+    "train": _train,
+    "lr-find": _lr_find,
+    "test": _test,
+    "predict": _predict,
+    "report": _report,
+    "config": _config,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -18,7 +18,7 @@ ORDER = (
     ("config",),
     ("build", "forward"),
     ("dispatch", "evaluate", "report"),
-    ("run", "predictions", "rehearsal"),
+    ("run", "predictions", "rehearsal", "range_test"),
     ("cli", "__init__"),
 )
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}

@@ -1,0 +1,117 @@
+"""The learning-rate range test (Smith, 2015): one short run whose rate rises from step to step, and what it suggests.
+
+The rate is an input of the compiled step like every other number of an experiment, so nothing compiles twice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnets import config, data, optim
+from jaxnets.build import build, check_model, check_schema, experiment_step
+from jaxnets.config import Experiment
+from jaxnets.errors import UsageError
+from jaxnets.step import init_state, merge_params
+from jaxnets.types import Batch
+
+_SMOOTH = 0.9  # of the exponential mean of the losses
+_DIVERGED = 4.0  # times the least loss
+_BARS = "▁▂▃▄▅▆▇█"
+_COLUMNS = 60
+
+
+class Found(NamedTuple):
+    """Rates, losses smoothed to both sides up to where they diverged, the rate of their fastest fall (None: none)."""
+
+    rates: np.ndarray
+    losses: np.ndarray
+    suggestion: float | None
+
+
+def range_test(experiment: Experiment, *, low: float = 1e-7, high: float = 10.0, steps: int = 100) -> Found:
+    """Trains `steps` steps from the experiment's own start, at rates from `low` to `high`, evenly in the logarithm.
+
+    The test ends where the running mean of the losses exceeds four times its least or is not finite. The suggestion is
+    the rate of the losses' steepest fall over its logarithm, smoothed to both sides so that it does not lag. Raises
+    UsageError for rates or steps that are not allowed, and what a run would raise before its first step.
+    """
+    if not 0 < low < high or steps < 10:
+        raise UsageError(
+            f"rates {low:g} to {high:g} in {steps} steps are not allowed; give 0 < --low < --high, --steps 10 or more"
+        )
+    config.check(experiment)
+    dataset = data.load(experiment.data)
+    data.check(dataset, batch_size=experiment.data.batch_size)
+    check_schema(experiment, dataset.schema)
+    train, size, seed = dataset.splits["train"], experiment.data.batch_size, int(experiment.seed)
+
+    def batch(number: int) -> Batch:
+        ids = data.order(seed, number, batch_size=size, length=train.length)
+        return data.gather(train.arrays, ids, window=train.window, stride=train.stride)
+
+    flat = dataclasses.replace(experiment.optim, schedule=optim.Constant(warmup_steps=None))
+    parts = build(experiment, dataset.schema)
+    shapes = check_model(parts, dataset.schema, experiment, batch(0))
+    optim.check_groups(experiment.optim, merge_params(shapes.params, shapes.frozen))
+    state = jax.jit(lambda: init_state(*parts, key=jax.random.key(seed), batch=batch(0)))()
+    step = jax.jit(partial(experiment_step, schema=dataset.schema), donate_argnums=0)
+    numbers = jax.tree.map(jnp.asarray, dataclasses.replace(experiment, optim=flat))
+    rates = np.geomspace(low, high, steps)
+    losses: list[float] = []
+    means: list[float] = []
+    mean = 0.0
+    for number, rate in enumerate(rates):
+        now = dataclasses.replace(numbers, optim=dataclasses.replace(numbers.optim, lr=jnp.asarray(rate, jnp.float32)))
+        state, sums = step(state, batch(number), now)
+        loss = sums["metrics"]["loss"]
+        losses.append(float(loss["total"]) / float(loss["weight"]))
+        mean = _SMOOTH * mean + (1 - _SMOOTH) * losses[-1]
+        means.append(mean / (1 - _SMOOTH ** (number + 1)))
+        if not np.isfinite(means[-1]) or means[-1] > _DIVERGED * min(means):
+            losses.pop()
+            break
+    smooth = _smoothed(np.asarray(losses), width=steps / 40)
+    return Found(rates[: len(losses)], smooth, suggest(rates[: len(losses)], smooth))
+
+
+def _smoothed(values: np.ndarray, *, width: float) -> np.ndarray:
+    """A Gaussian mean of this width, in places; the ends are continued."""
+    if not len(values):
+        return values
+    reach = int(np.ceil(3 * width))
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / width) ** 2)
+    return np.convolve(np.pad(values, reach, mode="edge"), kernel / kernel.sum(), mode="valid")
+
+
+def suggest(rates: np.ndarray, losses: np.ndarray) -> float | None:
+    """The rate where the loss falls fastest over log(rate), before its least; None if it never falls.
+
+    >>> rates = np.geomspace(1e-4, 1, 41)
+    >>> suggest(rates, 1 - np.tanh(3 * (np.log10(rates) + 2)))
+    0.01
+    """
+    if len(losses) < 3:
+        return None
+    slope = np.gradient(losses, np.log(rates))[: max(int(losses.argmin()), 1)]
+    return float(f"{rates[slope.argmin()]:.2g}") if slope.min() < 0 else None
+
+
+def text(found: Found) -> str:
+    """The test for a terminal: a bar for each rate, as high as the loss, and the suggestion."""
+    if not len(found.losses):
+        return "the loss was not finite at the first step already; lower --low"
+    chosen = np.unique(np.linspace(0, len(found.losses) - 1, _COLUMNS).astype(int))
+    low, high = found.losses.min(), min(found.losses.max(), 1.2 * found.losses[0])
+    heights = np.clip((found.losses[chosen] - low) / ((high - low) or 1.0), 0, 1) * (len(_BARS) - 1)
+    bars = "".join(_BARS[int(round(height))] for height in heights)
+    ends = f"loss {found.losses[0]:.4g} at rate {found.rates[0]:.2g}, {found.losses[-1]:.4g} at {found.rates[-1]:.2g}"
+    lines = [bars, f"{ends}; least {low:.4g} at {found.rates[found.losses.argmin()]:.2g}"]
+    if found.suggestion is None:
+        return "\n".join([*lines, "the loss never falls: look at the data and the model, or raise --high"])
+    return "\n".join([*lines, f"it falls fastest at --optim.lr {found.suggestion:g}"])
