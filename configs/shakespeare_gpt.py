@@ -4,7 +4,7 @@ source    the CPU setting of nanoGPT: 4 layers, 4 heads, width 128, context 64, 
 command   JAXNETS_DATA=FOLDER jaxnets train configs/shakespeare_gpt.py
 hardware  two CPU cores, about 2 minutes
 expected  validation loss at most 1.85 nats per character (all characters here are one byte) on the last tenth, which
-          is nanoGPT's; the twentieth before it is the test split
+          is nanoGPT's; the first twentieth is the test split
 """
 
 from jaxnets.config import Experiment

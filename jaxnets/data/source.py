@@ -121,14 +121,13 @@ def _held_out(
 
 
 def _tokens(config: Data, tokens: np.ndarray, files: dict[str, str], fingerprint: str) -> Dataset:
-    """Consecutive splits of one text: train, then test, then valid, the last as in nanoGPT."""
+    """Consecutive splits of one text: test, then train, then valid, which follows what is trained on as in nanoGPT."""
     window = config.context
     if window is None:
         raise ConfigError(f"data.context is none, but {config.source} is text; give the tokens of a window, as in 64")
     total = len(tokens)
-    begins = {"train": 0, "valid": total - round(config.valid * total)}
-    begins["test"] = begins["valid"] - round(config.test * total)
-    ends = {"train": begins["test"], "valid": total, "test": begins["valid"]}
+    begins = {"train": round(config.test * total), "valid": total - round(config.valid * total), "test": 0}
+    ends = {"train": begins["valid"], "valid": total, "test": begins["train"]}
     parts = {name: tokens[begins[name] : ends[name]] for name in begins}
     splits = {}
     for name, part in parts.items():

@@ -79,8 +79,8 @@ def test_text_splits_follow_each_other_and_do_not_overlap(tmp_path):
     text = np.random.default_rng(0).integers(0, 256, 5000).astype(np.uint8).tobytes()
     (tmp_path / "t.txt").write_bytes(text)
     dataset = load(Data(source=f"text:{tmp_path / 't.txt'}", context=10, batch_size=4))
-    parts = [dataset.splits[name].arrays["tokens"].tobytes() for name in ("train", "test", "valid")]
-    assert b"".join(parts) == text and [len(part) for part in parts] == [3500, 1000, 500]
+    parts = [dataset.splits[name].arrays["tokens"].tobytes() for name in ("test", "train", "valid")]
+    assert b"".join(parts) == text and [len(part) for part in parts] == [1000, 3500, 500]
     for split in dataset.splits.values():
         start = int(split.row(split.length - 1))
         last = split.arrays["tokens"][(split.length - 1) * split.stride :][:11]
