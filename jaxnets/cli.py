@@ -21,8 +21,18 @@ from jaxnets import __version__
 from jaxnets.errors import JaxnetsError, UsageError
 from jaxnets.memory import keep_pages
 
-_OPTIONS = ("--help", "--run-dir", "--allow", "--quiet", "--dry-run", "--low", "--high", "--steps")
-# Of train, config and lr-find; all others are settings of the experiment.
+_OPTIONS = {  # of train, config and lr-find; all other words with -- are settings of the experiment
+    "--help",
+    "--run-dir",
+    "--allow",
+    "--quiet",
+    "--dry-run",
+    "--limit-steps",
+    "--overfit-batch",
+    "--low",
+    "--high",
+    "--steps",
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -46,6 +56,10 @@ def _parser() -> argparse.ArgumentParser:
         help="config paths that may differ from the run's when it continues",
     )
     train.add_argument("--quiet", action="store_true", help="print the result alone")
+    train.add_argument("--limit-steps", metavar="N", help="end after N steps, with the schedule of the whole run")
+    train.add_argument(
+        "--overfit-batch", action="store_true", help="every step sees the first batch, which must be learnt by heart"
+    )
     train.add_argument(
         "--dry-run", action="store_true", help="show data, shapes, memory and schedule, and write nothing"
     )
@@ -161,6 +175,8 @@ def _experiment(path: str, settings: list[tuple[str, str]]) -> Any:
 
 
 def _train(given: argparse.Namespace, settings: list[tuple[str, str]]) -> int:
+    settings += [("loop.limit_steps", given.limit_steps)] if given.limit_steps is not None else []
+    settings += [("loop.overfit_batch", "true")] if given.overfit_batch else []
     experiment = _experiment(given.config, settings)
     if given.dry_run:
         from jaxnets.rehearsal import rehearse

@@ -31,6 +31,8 @@ class Loop:
 
     steps: int | None = None  # optimizer steps; or give epochs
     epochs: float | None = None  # passes over the train split
+    limit_steps: int | None = None  # end after so many of them, with the schedule of the whole: a look at a long run
+    overfit_batch: bool = False  # every step sees the first batch: what cannot learn it has a mistake
     log_every: int = 50  # steps
     eval_every: int = 200  # steps; also at the end
     save_every: int = 500  # steps; also at the end

@@ -186,6 +186,7 @@ class _Run:
         self.moved = False  # to another environment or an allowed config
         self.train = dataset.splits["train"]
         self.total = total_steps(experiment, self.schema)
+        self.last = min(self.total, experiment.loop.limit_steps or self.total)
         self.parts = build(experiment, self.schema)
         self.shapes = check_model(self.parts, self.schema, experiment, self._batch_shapes())
         optim.check_groups(experiment.optim, merge_params(self.shapes.params, self.shapes.frozen))
@@ -250,7 +251,7 @@ class _Run:
         counts = ", ".join(f"{count} {split}" for split, count in dict(self.schema.counts).items())
         self.progress.say(
             f"{self.schema.source}: {counts}; {config.variant_name(type(self.experiment.model))} with "
-            f"{parameters:,} parameters; {self.total} steps of {self.experiment.data.batch_size} examples on "
+            f"{parameters:,} parameters; {self.last} steps of {self.experiment.data.batch_size} examples on "
             f"{self.layout.mesh.size} {jax.devices()[0].platform} device(s)"
         )
         if getattr(self.experiment.optim, "accumulate", 1) > 1 and "batch_stats" in self.shapes.state:
@@ -269,16 +270,13 @@ class _Run:
         on_device = data.fits_on_device(self.experiment.data, self.train)
         arrays = jax.device_put(dict(self.train.arrays), self.layout.replicated) if on_device else {}
         constants = (self.numbers, arrays)
-        orders = partial(
-            data.orders, int(self.experiment.seed), batch_size=self.experiment.data.batch_size, length=self.train.length
-        )
         gather = partial(data.gather, window=self.train.window, stride=self.train.stride)
 
         def feed(numbers: list[int], length: int) -> PyTree:
             if numbers[-1] - numbers[0] == len(numbers) - 1:
-                ids = orders(numbers[0], len(numbers))
+                ids = self._orders(numbers[0], len(numbers))
             else:  # some were passed over
-                ids = np.concatenate([orders(number, 1) for number in numbers])
+                ids = np.concatenate([self._orders(number, 1) for number in numbers])
             ids = np.concatenate([ids, np.broadcast_to(ids[:1], (length - len(ids), ids.shape[1]))])
             rows = ids if on_device else jax.tree.map(np.asarray, _stacked(gather, self.train.arrays, ids))
             return jax.device_put(rows, self.layout.batches)
@@ -293,7 +291,6 @@ class _Run:
         compile_form = partial(
             parallel.compile_step, step, batch_of, self.layout, constants=constants, train_state=train_state
         )
-        self.orders = orders
         return choose(
             self.run_dir / "dispatch.json",
             wanted=self.experiment.loop.dispatch,
@@ -301,9 +298,17 @@ class _Run:
             feed=feed,
             train_state=train_state,
             copy=partial(parallel.replicate, self.layout),
-            longest=max(1, min(self.experiment.loop.log_every, self.total)),
+            longest=max(1, min(self.experiment.loop.log_every, self.last)),
             changed=self._check_program,
         )
+
+    def _orders(self, first: int, count: int) -> np.ndarray:
+        """The example ids (count, batch) of batches `first` and on."""
+        size, overfit = self.experiment.data.batch_size, self.experiment.loop.overfit_batch
+        seed, length = int(self.experiment.seed), self.train.length
+        if overfit:
+            return np.repeat(data.orders(seed, 0, 1, batch_size=size, length=length), count, axis=0)
+        return data.orders(seed, first, count, batch_size=size, length=length)
 
     def _check_program(self) -> None:
         """Refuses to continue with a step that is another function than before, where nothing says why it should be."""
@@ -354,7 +359,7 @@ class _Run:
         self, train_state: TrainState, notes: Notes, start: int, dispatch: Dispatch
     ) -> tuple[TrainState, Notes, int]:
         loop = self.experiment.loop
-        lines = np.append(np.arange(loop.log_every, self.total, loop.log_every), self.total)
+        lines = np.append(np.arange(loop.log_every, self.last, loop.log_every), self.last)
         rate = optim.learning_rate(self.experiment.optim, total_steps=self.total)
         rates = dict(zip(lines.tolist(), jax.jit(jax.vmap(rate))(lines - 1).tolist(), strict=True))
 
@@ -365,7 +370,7 @@ class _Run:
             self.log.write(record)
             return self.log.offset()
 
-        cadence = Cadence(self.total, dispatch.length, self.experiment.data.batch_size, summarise, self.better)
+        cadence = Cadence(self.last, dispatch.length, self.experiment.data.batch_size, summarise, self.better)
         actions = Actions(
             advance=dispatch.advance,
             evaluate=self._evaluate,
@@ -377,7 +382,7 @@ class _Run:
             say=self.progress.say,
             show=self.progress.show,
         )
-        self.progress.begin(self.total, start)
+        self.progress.begin(self.last, start)
         compilation.seal()
         self.signals.hold()
         try:
@@ -402,7 +407,7 @@ class _Run:
         return parallel.replicate(self.layout, restored.tree), restored.notes, restored.step
 
     def _explain(self, number: int, leaf: int) -> str:
-        ids = self.train.row(self.orders(number, 1)[0]).tolist()
+        ids = self.train.row(self._orders(number, 1)[0]).tolist()
         paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(self.shapes.params)]
         where = f"first bad gradient {paths[leaf]}" if leaf >= 0 else "the loss, with finite gradients"
         more = f" and {len(ids) - 8} more" if len(ids) > 8 else ""

@@ -273,6 +273,26 @@ def test_averages_are_what_is_tested(tmp_path):
         assert result.figures["valid"]["nll"] == pytest.approx(min(valid), rel=1e-5)
 
 
+def test_a_limited_run_is_the_beginning_of_the_whole(tmp_path):
+    run(experiment(), tmp_path / "whole")
+    result = run(experiment(loop=loop(limit_steps=20)), tmp_path / "short")
+    assert result.figures["steps"] == 20
+    whole = [line for line in log_of(tmp_path / "whole") if line["step"] <= 20]
+    assert log_of(tmp_path / "short") == whole  # learning rates of the whole schedule included
+    long = loop(limit_steps=100)
+    assert run(experiment(loop=long), tmp_path / "long").figures["steps"] == 40
+
+
+def test_one_batch_is_learnt_by_heart(tmp_path):
+    one = experiment(model=MLP(widths=(32,)), loop=loop(steps=300, overfit_batch=True))
+    run(one, tmp_path / "run")
+    last = [line["train"] for line in log_of(tmp_path / "run") if "train" in line][-1]
+    assert last["loss"] < 0.01 and last["accuracy"] == 1.0
+    command("train", "configs/wine_mlp.py", "--run-dir", tmp_path / "cli", "--overfit-batch", "--limit-steps", "50")
+    settings = json.loads((tmp_path / "cli" / "config.json").read_text())["loop"]
+    assert settings["overfit_batch"] is True and settings["limit_steps"] == 50
+
+
 # ---------------------------------------------------------------- the step that runs, sweeps and vmap share
 
 
