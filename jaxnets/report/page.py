@@ -192,7 +192,7 @@ def _most_wrong(schema: Schema, table: dict[str, np.ndarray]) -> str:
 
 
 def _verdict(schema: Schema, table: dict[str, np.ndarray], row: int) -> str:
-    example = f"<small>row {int(table['row'][row])} of the source</small>"
+    example = f"<small>row {int(table['row'][row])}</small>"
     if "class" not in table:
         return f"{np.ravel(table['value'][row])[0]:.4g}, true {np.ravel(table['target'][row])[0]:.4g}<br>{example}"
     target = np.asarray(table["target"][row])
