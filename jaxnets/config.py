@@ -57,6 +57,7 @@ class Experiment:
     plan: Plan = stage(Plan())
     loop: Loop = stage(Loop())
     seed: int = number(0)  # init, dropout, augmentation and data order
+    init_from: str | None = None  # a run's folder or a safetensors file: weights to begin with, where they fit
 
 
 # What each number may be: (test, words). Looked up by the field's name, since a name means the same everywhere.

@@ -72,7 +72,7 @@ def load(run_dir: Path) -> Callable[[Any], Any]:
     for name in (PROGRAM, WEIGHTS):
         if not (run_dir / name).is_file():
             raise CheckpointError(f"{run_dir} has no {name}: the run has not finished; continue it with jaxnets train")
-    named, hashes = _load_weights(run_dir / WEIGHTS)
+    named, hashes = read_weights(run_dir / WEIGHTS)
     for name, found in ((WEIGHTS, _hash(named)), (PROGRAM, hash_file(run_dir / PROGRAM))):
         if hashes.get("weights" if name == WEIGHTS else "program") != found:
             raise CheckpointError(f"{run_dir / name} is not what was written; train again to rebuild it")
@@ -82,7 +82,8 @@ def load(run_dir: Path) -> Callable[[Any], Any]:
     return lambda inputs: call(leaves, inputs)
 
 
-def _load_weights(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def read_weights(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """(arrays by name, metadata) of a safetensors file. Raises CheckpointError if it is damaged."""
     from safetensors import SafetensorError, safe_open
 
     try:

@@ -113,4 +113,5 @@ def compile_step(
         return jax.block_until_ready(result) if layout.awaits else result
 
     program = hashlib.sha256(lowered.as_text().encode()).hexdigest()
-    return Compiled(call, length, program, compiled.memory_analysis().temp_size_in_bytes)
+    memory = compiled.memory_analysis()
+    return Compiled(call, length, program, int(memory.temp_size_in_bytes) if memory else 0)

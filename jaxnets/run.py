@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnets import compilation, config, data, evaluate, forward, metrics, optim, parallel, report
+from jaxnets import compilation, config, data, evaluate, forward, metrics, optim, parallel, report, warm_start
 from jaxnets.build import (
     Parts,
     build,
@@ -261,9 +261,19 @@ class _Run:
         """The newest good checkpoint, or the state before the first step if none was ever written."""
         restored = self.checkpoints.restore(self.shapes, say=self.progress.say)
         if restored is None:
-            return jax.jit(self._init, out_shardings=self.layout.replicated)(), Notes(), 0
+            return self._fresh(), Notes(), 0
         self.progress.say(f"continues {self.run_dir} at step {restored.step}")
         return parallel.replicate(self.layout, restored.tree), Notes(**restored.notes), restored.step
+
+    def _fresh(self) -> TrainState:
+        """The state before the first step, with the weights of `init_from` where they fit."""
+        state = jax.jit(self._init, out_shardings=self.layout.replicated)()
+        if self.experiment.init_from is None:
+            return state
+        fitted = warm_start.fit(state, warm_start.read(self.experiment.init_from), self.parts.optimizer)
+        for line in fitted.lines():
+            self.progress.say(line)
+        return parallel.replicate(self.layout, fitted.state)
 
     def _dispatch(self, train_state: TrainState) -> Dispatch:
         """The step compiled in the form that this run uses from its first step to its last."""

@@ -17,7 +17,7 @@ ORDER = (
     ("checkpoint", "loop"),
     ("config",),
     ("build", "forward"),
-    ("dispatch", "evaluate", "report"),
+    ("dispatch", "evaluate", "report", "warm_start"),
     ("run", "predictions", "rehearsal", "range_test"),
     ("cli", "__init__"),
 )
