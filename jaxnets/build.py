@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxnets import data as augmentations
 from jaxnets import models, optim, tasks
 from jaxnets.config import Custom, Experiment, variant_name
-from jaxnets.data import Schema, augment, preprocess
+from jaxnets.data import ColorJitter, Mixup, RepeatedAugmentation, Schema, augment, preprocess
 from jaxnets.errors import ConfigError
 from jaxnets.step import Sums, init_state, make_step, merge_params
 from jaxnets.types import Array, Batch, Model, Optimizer, PyTree, Task, TrainState
@@ -68,8 +67,9 @@ def build_model(experiment: Experiment, schema: Schema) -> Model:
 def build_task(experiment: Experiment, schema: Schema) -> Task:
     """The task alone; it takes preprocessed inputs and raw targets."""
     match experiment.task:
-        case tasks.Classification(label_smoothing=smoothing, class_weights=weights):
-            return tasks.classification(len(schema.classes), label_smoothing=smoothing, class_weights=weights)
+        case tasks.Classification() as config:
+            fields = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+            return tasks.classification(len(schema.classes), **fields)
         case tasks.Regression(loss=loss):
             return tasks.regression(schema.target_mean, schema.target_std, loss=loss)
         case tasks.LanguageModelling() as config:
@@ -150,12 +150,7 @@ def check_schema(experiment: Experiment, schema: Schema) -> None:
             f"data.context {experiment.data.context} is more than model.context {experiment.model.context}; "
             "make them equal"
         )
-    for index, one in enumerate(experiment.data.augment):
-        if schema.input_kind == "token" or (schema.input_kind != "image" and not isinstance(one, augmentations.Mixup)):
-            raise ConfigError(
-                f"data.augment.{index} {variant_name(type(one))} does not fit {schema.source}, which holds "
-                f"{schema.input_kind}s; use an empty tuple{' or mixup' if schema.input_kind == 'row' else ''}"
-            )
+    _check_augment(experiment, schema)
     if experiment.data.context is not None and schema.input_kind != "token":
         raise ConfigError(
             f"data.context {experiment.data.context} says nothing about {schema.source}, which holds "
@@ -166,3 +161,21 @@ def check_schema(experiment: Experiment, schema: Schema) -> None:
         raise ConfigError(
             f"task.class_weights has {len(weights)} values for {len(schema.classes)} classes; give one each"
         )
+
+
+def _check_augment(experiment: Experiment, schema: Schema) -> None:
+    stages = experiment.data.augment
+    if stages and schema.input_kind == "token":
+        raise ConfigError(f"data.augment holds image operations, but {schema.source} holds tokens; use an empty tuple")
+    for index, stage in enumerate(stages):
+        name = type(stage).__name__.lower()
+        if schema.input_kind != "image" and not isinstance(stage, Mixup | RepeatedAugmentation):
+            raise ConfigError(
+                f"data.augment.{index} {name} takes images, but {schema.source} holds {schema.input_kind}s; "
+                "use mixup or repeatedaugmentation"
+            )
+        if isinstance(stage, ColorJitter) and stage.hue is not None and schema.input_shape[-1] != 3:
+            raise ConfigError(
+                f"data.augment.{index}.hue {stage.hue} needs images of three channels, but {schema.source} has "
+                f"{schema.input_shape[-1]}; set it to none"
+            )

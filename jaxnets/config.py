@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jaxnets import optim, tasks
-from jaxnets.data import Data
+from jaxnets.data import Data, RandomErasing, RepeatedAugmentation
 from jaxnets.errors import ConfigError, near
 from jaxnets.loop import Loop
 from jaxnets.models import CNN, GPT, MLP, ResNet9, ResNet18, ResNet34, ResNet50, ViT
@@ -43,17 +43,7 @@ class Experiment:
     data: Data = stage(Data())
     model: MLP | CNN | ResNet9 | ResNet18 | ResNet34 | ResNet50 | ViT | GPT | Custom = stage(MLP())
     task: tasks.Classification | tasks.Regression | tasks.LanguageModelling = stage(tasks.Classification())
-    optim: (
-        optim.SGD
-        | optim.Adam
-        | optim.AdamW
-        | optim.Lamb
-        | optim.Lion
-        | optim.Adafactor
-        | optim.Muon
-        | optim.ScheduleFreeAdamW
-        | optim.Custom
-    ) = stage(optim.AdamW())
+    optim: optim.Optim = stage(optim.AdamW())
     plan: Plan = stage(Plan())
     loop: Loop = stage(Loop())
     seed: int = number(0)  # init, dropout, augmentation and data order
@@ -77,7 +67,12 @@ _RULES: dict[str, tuple[Any, str]] = {
     "decay_share": _PART,
     "weight_decay": _NOT_NEGATIVE,
     "dropout": _SHARE,
+    "drop_path": _SHARE,
     "label_smoothing": _SHARE,
+    "q": (lambda x: 0 < x <= 1, "a number above 0 and at most 1"),
+    "cross_weight": _NOT_NEGATIVE,
+    "reverse_weight": _NOT_NEGATIVE,
+    "log_zero": (lambda x: x < 0, "a number below 0"),
     "momentum": _SHARE,
     "beta1": _SHARE,
     "beta2": _SHARE,
@@ -88,7 +83,18 @@ _RULES: dict[str, tuple[Any, str]] = {
     "ema_decay": _SHARE,
     "eps": _POSITIVE,
     "clip_norm": _POSITIVE,
+    "sam_rho": _POSITIVE,
+    "initial_sum": _NOT_NEGATIVE,
+    "initial_estimate": _POSITIVE,
     "alpha": _POSITIVE,
+    "brightness": _NOT_NEGATIVE,
+    "contrast": _PART,
+    "saturation": _PART,
+    "hue": (lambda x: 0 <= x <= 0.5, "a number from 0 to 0.5"),
+    "probability": _PART,
+    "smallest": _PART,
+    "largest": _PART,
+    "aspect": (lambda x: 0 < x <= 1, "a number above 0 and at most 1"),
     "warmup_steps": _NOT_NEGATIVE,
     "seed": (lambda x: 0 <= x < 2**31, "a whole number from 0 to 2147483647"),
     "split_seed": (lambda x: 0 <= x < 2**31, "a whole number from 0 to 2147483647"),
@@ -215,7 +221,7 @@ def _switch(value: Any, variants: list[type], path: str, text: str) -> Any:
         new = kind()
     except TypeError as error:
         raise ConfigError(f"{path}: {wanted} holds functions of your own; set it in the config file") from error
-    shared = ("schedule", "clip_norm", "ema_decay", "groups", "accumulate", "warmup_steps", "dtype")
+    shared = ("schedule", "clip_norm", "ema_decay", "groups", "accumulate", "sam_rho", "warmup_steps", "dtype")
     kept = {n: getattr(value, n) for n in shared if n in _field_types(kind) and hasattr(value, n)}
     return dataclasses.replace(new, **kept)
 
@@ -385,6 +391,8 @@ def _check_fit(experiment: Experiment) -> None:
             f"optim.accumulate {accumulate} does not divide data.batch_size {experiment.data.batch_size}; "
             f"use one of {[n for n in range(1, 65) if experiment.data.batch_size % n == 0]}"
         )
+    _check_augment(experiment.data)
+    _check_loss(experiment.task)
     if isinstance(model, ViT | GPT) and model.width % model.heads:
         raise ConfigError(f"model.width {model.width} does not divide over model.heads {model.heads}")
     if isinstance(model, GPT) and model.positions == "rotary" and (model.width // model.heads) % 2:
@@ -401,6 +409,39 @@ def _check_fit(experiment: Experiment) -> None:
         raise ConfigError(
             f"task {variant_name(type(experiment.task))} does not fit model {variant_name(type(model))}; "
             "gpt goes with languagemodelling, and only with it"
+        )
+
+
+def _check_augment(data: Data) -> None:
+    for index, operation in enumerate(data.augment):
+        path = f"data.augment.{index}"
+        match operation:
+            case RepeatedAugmentation() if index:
+                raise ConfigError(f"{path} is repeatedaugmentation, which must come first; give it as data.augment.0")
+            case RepeatedAugmentation(times=times) if data.batch_size % times:
+                raise ConfigError(
+                    f"{path}.times {times} does not divide data.batch_size {data.batch_size}; "
+                    f"use one of {[n for n in range(2, 65) if data.batch_size % n == 0]}"
+                )
+            case RandomErasing(smallest=smallest, largest=largest) if smallest > largest:
+                raise ConfigError(
+                    f"{path}.smallest {smallest} is more than {path}.largest {largest}; give at most {largest}"
+                )
+
+
+def _check_loss(task: Any) -> None:
+    if not isinstance(task, tasks.Classification):
+        return
+    name = variant_name(type(task.loss))
+    if task.label_smoothing is not None and not isinstance(task.loss, tasks.CrossEntropy):
+        raise ConfigError(
+            f"task.label_smoothing {task.label_smoothing} does not go with task.loss {name}, which bears wrong labels "
+            "by itself; set it to none or use crossentropy"
+        )
+    if isinstance(task.loss, tasks.SymmetricCrossEntropy) and not task.loss.cross_weight + task.loss.reverse_weight:
+        raise ConfigError(
+            "task.loss.cross_weight and task.loss.reverse_weight are both 0, so that nothing is learned; "
+            "give one of them above 0"
         )
 
 

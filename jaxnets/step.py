@@ -83,6 +83,10 @@ def make_step(
     device axis, over all its devices. `sums["metrics"]` adds over steps; `sums["health"]` holds `finite` (bool) and
     `leaf` (the index of the first gradient leaf that is not finite, -1 if all are).
     With `skip_nonfinite` a step that is not finite leaves params, state, optimizer and average bit-equal.
+
+    Where the optimizer has `perturb` the gradient is taken twice, with the same examples and the same randomness: the
+    second time at the perturbed params. The update and the norms are the second's; the metrics are those of the params
+    themselves, and the state (batch statistics) moves once, by the first.
     """
 
     def objective(params: PyTree, frozen: PyTree, state: PyTree, micro: PyTree, key: Array) -> tuple[Array, Any]:
@@ -98,19 +102,27 @@ def make_step(
 
     gradient = jax.grad(objective, has_aux=True)
 
+    def whole(train_state: TrainState, prepared: PyTree, key: Array) -> tuple[PyTree, PyTree, Sums, Any]:
+        """Gradients of sum(l·w) / size over the whole batch, state, metric sums, size."""
+        if accumulate == 1:
+            gradients, (state, metrics, size) = gradient(
+                train_state.params, train_state.frozen, train_state.state, prepared, key
+            )
+        else:
+            gradients, state, metrics = _accumulated(gradient, train_state, prepared, key, accumulate)
+            size = 1.0
+        if axis is not None:
+            gradients, metrics = jax.lax.psum((gradients, metrics), axis)
+        return gradients, state, metrics, size
+
     def step(train_state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
         key = jax.random.fold_in(jax.random.wrap_key_data(train_state.key), train_state.step)
         prepare_key, model_key = jax.random.split(key)
         prepared = task.prepare(batch, train=True, key=prepare_key)
-        if accumulate == 1:
-            gradients, (state, metrics, size) = gradient(
-                train_state.params, train_state.frozen, train_state.state, prepared, model_key
-            )
-        else:
-            gradients, state, metrics = _accumulated(gradient, train_state, prepared, model_key, accumulate)
-            size = 1.0
-        if axis is not None:
-            gradients, metrics = jax.lax.psum((gradients, metrics), axis)
+        gradients, state, metrics, size = whole(train_state, prepared, model_key)
+        if optimizer.perturb is not None:
+            worst = train_state._replace(params=optimizer.perturb(train_state.params, gradients))
+            gradients, *_ = whole(worst, prepared, model_key)
         mass = metrics["loss"]["weight"]
         new, norms, health = _updated(train_state, gradients, size / jnp.where(mass == 0, 1, mass), state, optimizer)
         health["finite"] = health["finite"] & jnp.isfinite(metrics["loss"]["total"])

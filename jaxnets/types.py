@@ -139,11 +139,12 @@ class EvaluationParams(Protocol):
 
 
 class Optimizer(NamedTuple):
-    """optax's pair, and the two things a step must know beside it.
+    """optax's pair, and what a step must know beside it.
 
     evaluation_params: EMA, schedule-free
     trainable:         `params -> tree of bools`; False leaves go to `TrainState.frozen`; None = all train
     average:           `(average, params, step) -> average` (EMA), or None where there is none
+    perturb:           `(params, gradients) -> params` at which the gradient is taken again (SAM), or None
     """
 
     init: OptimizerInit
@@ -151,6 +152,7 @@ class Optimizer(NamedTuple):
     evaluation_params: EvaluationParams
     trainable: Any = None
     average: Any = None
+    perturb: Any = None
 
 
 class TrainState(NamedTuple):

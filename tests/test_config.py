@@ -10,22 +10,36 @@ import pytest
 from small import CONFIG, command
 
 from jaxnets import config, optim
+from jaxnets.build import check_schema
 from jaxnets.config import _RULES, Experiment, _field_types, _members
-from jaxnets.data import Crop, Data, Mixup
+from jaxnets.data import ColorJitter, Crop, CutMix, Data, Mixup, RandomErasing, RepeatedAugmentation, load
 from jaxnets.errors import ConfigError
 from jaxnets.loop import Loop
 from jaxnets.models import CNN, GPT, MLP, ResNet18, ViT
 from jaxnets.optim import SGD, AdamW, Group
 from jaxnets.schedules import WSD
-from jaxnets.tasks import Classification, LanguageModelling, Regression
+from jaxnets.tasks import (
+    Classification,
+    GeneralizedCrossEntropy,
+    LanguageModelling,
+    Regression,
+    SymmetricCrossEntropy,
+)
 
 GOOD = [
     Experiment(loop=Loop(steps=10)),
     Experiment(data=Data(augment=(Crop(padding=1), Mixup())), model=CNN(), loop=Loop(epochs=2.0)),
     Experiment(model=ResNet18(), optim=SGD(groups=(Group(pattern="kernel", lr_multiple=0.5),)), loop=Loop(steps=1)),
+    Experiment(
+        data=Data(augment=(RepeatedAugmentation(), ColorJitter(hue=0.1), RandomErasing(), CutMix())),
+        model=ResNet18(),
+        optim=optim.Prodigy(),
+        loop=Loop(steps=1),
+    ),
     Experiment(model=ViT(), optim=optim.Muon(schedule=WSD()), loop=Loop(steps=1)),
     Experiment(data=Data(source="python_text", context=8), model=GPT(), task=LanguageModelling(), loop=Loop(steps=1)),
     Experiment(data=Data(source="diabetes"), task=Regression(loss="huber"), loop=Loop(steps=3, patience=2)),
+    Experiment(task=Classification(loss=GeneralizedCrossEntropy(q=0.5)), loop=Loop(steps=3)),
     Experiment(task=Classification(class_weights=(1.0, 2.0)), loop=Loop(steps=3, keep_every=2)),
 ]
 
@@ -71,19 +85,21 @@ def test_paths_set_leaves_and_switch_variants():
 
 
 def test_a_switch_keeps_what_both_variants_share():
-    changed = config.assign(Experiment(optim=AdamW(clip_norm=2.0, accumulate=4)), [("optim", "lion")])
-    assert changed.optim == optim.Lion(clip_norm=2.0, accumulate=4)
+    changed = config.assign(Experiment(optim=AdamW(clip_norm=2.0, accumulate=4, sam_rho=0.1)), [("optim", "lion")])
+    assert changed.optim == optim.Lion(clip_norm=2.0, accumulate=4, sam_rho=0.1)
 
 
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
         ("optim.lrr", "1", "perhaps you meant lr"),
-        ("optim.momentum", "0.9", "adamw has no momentum, but sgd has; switch with --optim sgd"),
+        ("optim.momentum", "0.9", "adamw has no momentum, but sgd, rmsprop has; switch with --optim sgd"),
         ("optim", "adamv", "perhaps you meant adam"),
+        ("optim", "radamm", "perhaps you meant radam"),
         ("optim.lr", "fast", "give a finite number"),
         ("optim.lr", "nan", "give a finite number"),
         ("optim.lr", "-1", "give a number above 0"),
+        ("optim.sam_rho", "0", "give a number above 0"),
         ("data.batch_size", "0", "a whole number of at least 1"),
         ("data.batch_size", "12.5", "give a whole number"),
         ("data.valid", "0.9", "leave nothing to train on"),
@@ -95,12 +111,34 @@ def test_a_switch_keeps_what_both_variants_share():
         ("data.augment.0.padding", "1", "there are 0 elements"),
         ("seed.x", "1", "has no parts"),
         ("model.model", "1", "custom has"),
+        ("task.loss", "generalized_cross_entropi", "perhaps you meant generalizedcrossentropy"),
+        ("task.loss.q", "0.5", "crossentropy has no q, but generalizedcrossentropy has; switch with --task.loss"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_remedy(path, value, words):
     with pytest.raises(ConfigError) as caught:
         config.check(config.assign(Experiment(loop=Loop(steps=10)), [(path, value)]))
     assert words in str(caught.value) and path.split(".")[0] in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        (Classification(loss=SymmetricCrossEntropy(), label_smoothing=0.1), "set it to none or use crossentropy"),
+        (Classification(loss=SymmetricCrossEntropy(cross_weight=0.0, reverse_weight=0.0)), "give one of them above 0"),
+        (Classification(loss=SymmetricCrossEntropy(log_zero=0.0)), "log_zero 0.0 is not allowed; give a number below"),
+        (Classification(loss=GeneralizedCrossEntropy(q=0.0)), "q 0.0 is not allowed; give a number above 0"),
+    ],
+)
+def test_losses_that_make_no_sense_are_refused(task, words):
+    with pytest.raises(ConfigError, match=words):
+        config.check(Experiment(task=task, loop=Loop(steps=1)))
+
+
+def test_a_loss_is_chosen_by_its_name_with_or_without_underscores():
+    for name in ("generalized_cross_entropy", "generalizedcrossentropy"):
+        changed = config.assign(Experiment(), [("task.loss", name), ("task.loss.q", "0.5")])
+        assert changed.task.loss == GeneralizedCrossEntropy(q=0.5)
 
 
 # ---------------------------------------------------------------- mutations
@@ -228,6 +266,35 @@ def test_a_config_file_that_is_none_is_named(text, words, tmp_path):
         config.load(tmp_path / "bad.py")
     with pytest.raises(ConfigError, match="perhaps you meant .*bad.py"):
         config.load(tmp_path / "bda.py")
+
+
+@pytest.mark.parametrize(
+    ("stages", "words"),
+    [
+        ((Crop(), RepeatedAugmentation()), "must come first; give it as data.augment.0"),
+        ((RepeatedAugmentation(times=3),), r"times 3 does not divide data.batch_size 128; use one of \[2, 4"),
+        ((RandomErasing(smallest=0.3, largest=0.2),), "smallest 0.3 is more than data.augment.0.largest 0.2; give"),
+        ((RandomErasing(aspect=0.0),), "aspect 0.0 is not allowed; give a number above 0 and at most 1"),
+        ((ColorJitter(hue=0.6),), "hue 0.6 is not allowed; give a number from 0 to 0.5"),
+        ((ColorJitter(contrast=1.5),), "contrast 1.5 is not allowed; give a number from 0 to 1"),
+    ],
+)
+def test_augmentations_that_make_no_sense_are_refused(stages, words):
+    with pytest.raises(ConfigError, match=words):
+        config.check(Experiment(data=Data(augment=stages), loop=Loop(steps=1)))
+
+
+@pytest.mark.parametrize(
+    ("source", "stages", "words"),
+    [
+        ("wine", (Mixup(), CutMix()), "augment.1 cutmix takes images, but wine holds rows; use mixup"),
+        ("digits", (ColorJitter(hue=0.1),), "hue 0.1 needs images of three channels, but digits has 1; set it to none"),
+    ],
+)
+def test_augmentations_that_do_not_fit_the_data_are_refused(source, stages, words):
+    experiment = Experiment(data=Data(source=source, augment=stages), loop=Loop(steps=1))
+    with pytest.raises(ConfigError, match=words):
+        check_schema(experiment, load(experiment.data).schema)
 
 
 def test_values_in_a_config_file_are_checked_too():

@@ -9,13 +9,16 @@ import pytest
 from jaxnets import optim
 from jaxnets.errors import ConfigError
 from jaxnets.optim import AdamW, Constant, Group, from_optax, optimizer
+from jaxnets.optim.groups import by_path
 from jaxnets.schedules import WSD, Cosine, Linear, OneCycle, Rsqrt, multiplier
 
 ALL = {
     kind.__name__: kind(lr=lr, schedule=Constant(), weight_decay=None)
     for kind, lr in [
         (optim.SGD, 0.05), (optim.Adam, 0.1), (optim.AdamW, 0.1), (optim.Lamb, 0.1), (optim.Lion, 0.02),
-        (optim.Adafactor, 0.1), (optim.ScheduleFreeAdamW, 0.1),
+        (optim.Adafactor, 0.1), (optim.ScheduleFreeAdamW, 0.1), (optim.NAdamW, 0.1), (optim.RAdam, 0.1),
+        (optim.AdaBelief, 0.1), (optim.RMSProp, 0.05), (optim.Adagrad, 0.5), (optim.NovoGrad, 0.02),
+        (optim.Prodigy, 1.0),
     ]
 }  # fmt: skip
 ALL["Muon"] = optim.Muon(lr=0.05, adam_lr=0.1, schedule=Constant(), weight_decay=None)  # biases go by adam
@@ -34,9 +37,12 @@ def start():
     return jax.tree.map(lambda leaf: leaf + 1.0, TARGET)
 
 
-def descend(config, steps, params=None):
-    made = optimizer(config, total_steps=steps)
-    params = start() if params is None else params
+def descend(config, steps):
+    return descend_by(optimizer(config, total_steps=steps), steps)
+
+
+def descend_by(made, steps):
+    params = start()
     opt_state = made.init(params)
 
     def step(carry, _):
@@ -77,7 +83,9 @@ def test_lanes_are_separate_runs(name):
             np.testing.assert_allclose(a[index], b, rtol=2e-4, atol=2e-5)
 
 
-MASK = optim._by_path(TARGET, lambda path: "kernel" in path)
+MASK = by_path(TARGET, lambda path: "kernel" in path)
+EVERYWHERE = (Group(pattern="", weight_decay=0.1),)
+STEPS = 8  # RAdam adapts from the sixth
 
 
 @pytest.mark.parametrize(
@@ -87,7 +95,6 @@ MASK = optim._by_path(TARGET, lambda path: "kernel" in path)
         (optim.Adam(lr=0.05, schedule=Constant()), optax.adam(0.05)),
         (optim.AdamW(lr=0.05, schedule=Constant(), weight_decay=0.1), optax.adamw(0.05, weight_decay=0.1, mask=MASK)),
         (optim.Lion(lr=0.01, schedule=Constant(), weight_decay=None), optax.lion(0.01, b2=0.99, weight_decay=0.0)),
-        (optim.Lamb(lr=0.01, schedule=Constant(), weight_decay=None), optax.lamb(0.01)),
         (
             optim.Adafactor(lr=0.01, schedule=Constant()),
             optax.adafactor(0.01, multiply_by_parameter_scale=False, clipping_threshold=1.0),
@@ -96,16 +103,62 @@ MASK = optim._by_path(TARGET, lambda path: "kernel" in path)
             optim.Custom(transformation=optax.sgd(0.05), schedule=Constant(), weight_decay=0.1),
             optax.chain(optax.sgd(0.05), optax.add_decayed_weights(-0.1, mask=MASK)),
         ),
+        (optim.NAdamW(lr=0.05, schedule=Constant(), weight_decay=0.1), optax.nadamw(0.05, weight_decay=0.1, mask=MASK)),
+        (optim.RAdam(lr=0.05, schedule=Constant()), optax.radam(0.05)),
+        (optim.AdaBelief(lr=0.05, schedule=Constant()), optax.adabelief(0.05)),
+        (optim.RMSProp(lr=0.05, schedule=Constant(), momentum=0.5), optax.rmsprop(0.05, momentum=0.5)),
+        (optim.Adagrad(lr=0.05, schedule=Constant()), optax.adagrad(0.05)),
+        (optim.Prodigy(schedule=Constant(), initial_estimate=1e-2), optax.contrib.prodigy(estim_lr0=1e-2)),
+        (
+            optim.Prodigy(schedule=Constant(), initial_estimate=1e-2, groups=EVERYWHERE),
+            optax.contrib.prodigy(estim_lr0=1e-2, weight_decay=0.1),
+        ),
+        (
+            optim.Prodigy(schedule=Constant(warmup_steps=4.0), initial_estimate=1e-2),
+            optax.contrib.prodigy(
+                lambda step: jnp.minimum((step + 1) / 5, 1.0), estim_lr0=1e-2, safeguard_warmup=True
+            ),
+        ),
     ],
     ids=lambda value: type(value).__name__,
 )  # fmt: skip
 def test_the_numbers_are_optaxs(config, reference):
-    expected, state = start(), reference.init(start())
-    for _ in range(5):
-        updates, state = reference.update(jax.grad(loss)(expected), state, expected)
-        expected = optax.apply_updates(expected, updates)
-    for a, b in zip(jax.tree.leaves(descend(config, 5)), jax.tree.leaves(expected), strict=True):
+    expected = descend_by(from_optax(reference), STEPS)  # in the same loop: RAdam's threshold is a matter of rounding
+    for a, b in zip(jax.tree.leaves(descend(config, STEPS)), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "config, reference",
+    [
+        (
+            optim.NovoGrad(lr=0.05, schedule=Constant(), groups=EVERYWHERE),
+            optax.novograd(0.05, b1=0.95, b2=0.98, eps=1e-8, weight_decay=0.1),
+        ),
+        (optim.Lamb(lr=0.01, schedule=Constant(), groups=EVERYWHERE), optax.lamb(0.01, weight_decay=0.1)),
+    ],
+    ids=["NovoGrad", "Lamb"],
+)
+def test_each_layer_of_a_stack_has_a_norm_of_its_own(config, reference):
+    def layers(tree):
+        return tree["dense"], list(tree["blocks"]["kernel"])
+
+    expected = layers(start())
+    state = reference.init(expected)
+    for _ in range(STEPS):
+        gradients = jax.tree.map(lambda a, b: 2 * (a - b), expected, layers(TARGET))
+        updates, state = reference.update(gradients, state, expected)
+        expected = optax.apply_updates(expected, updates)
+    for a, b in zip(jax.tree.leaves(layers(descend(config, STEPS))), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_prodigy_finds_a_rate_from_far_below_and_owns_what_it_keeps():
+    config = optim.Prodigy(schedule=Constant())
+    assert loss(descend(config, 200)) < 0.01 * loss(start())
+    params = start()
+    kept = jax.tree.leaves(optimizer(config, total_steps=1).init(params))
+    assert not {id(leaf) for leaf in kept} & {id(leaf) for leaf in jax.tree.leaves(params)}
 
 
 def test_schedule_free_is_tested_at_its_average():
@@ -184,6 +237,20 @@ def test_ema_follows_the_closed_form():
         expected = decay * expected + (1 - decay) * (step + 1)
     np.testing.assert_allclose(average["w"], expected, rtol=1e-6)
     assert made.evaluation_params("params", None, "average") == "average"
+
+
+def test_sam_is_a_shared_number_of_every_optimizer():
+    gradients = {"a": jnp.asarray([3.0]), "b": jnp.asarray([[4.0]])}
+    params = jax.tree.map(jnp.zeros_like, gradients)
+    for config in ALL.values():
+        made = jax.jit(
+            lambda rho, config=config: optimizer(
+                type(config)(**{**vars(config), "sam_rho": rho}), total_steps=1
+            ).perturb(params, gradients)
+        )
+        np.testing.assert_allclose(made(0.5)["a"], [0.3], rtol=1e-6)
+        np.testing.assert_allclose(made(0.5)["b"], [[0.4]], rtol=1e-6)
+    assert optimizer(AdamW(), total_steps=1).perturb is None
 
 
 def test_from_optax_is_the_transformation():

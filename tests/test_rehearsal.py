@@ -43,6 +43,6 @@ def test_memory_grows_with_the_model():
 
 
 def test_what_a_run_refuses_it_refuses(tmp_path):
-    with pytest.raises(ConfigError, match="does not fit wine"):
+    with pytest.raises(ConfigError, match="takes images, but wine"):
         rehearse(experiment(data=Data(source="wine", batch_size=16, augment=(Flip(),))))
     assert jax.device_count() == 1

@@ -241,7 +241,7 @@ def test_what_does_not_fit_the_data_is_refused_before_anything_compiles(tmp_path
         (experiment(data=Data(source="wines")), "perhaps you meant wine"),
         (
             experiment(data=Data(source="wine", batch_size=16, augment=(Flip(),))),
-            "data.augment.0 flip does not fit wine",
+            "data.augment.0 flip takes images, but wine holds rows",
         ),
         (experiment(data=Data(source="wine", batch_size=16, context=8)), "data.context 8 says nothing about wine"),
         (

@@ -1,11 +1,14 @@
 """The step against plain jax and optax: what is summed, what is frozen, what is skipped."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
+from jaxnets.optim.sam import ascend
 from jaxnets.step import evaluation_params, init_state, make_eval_step, make_step, merge_params, split_params
 from jaxnets.types import Metric, Model, Optimizer, Task
 
@@ -168,3 +171,88 @@ def test_resuming_replays_the_same_numbers(batch):
     again, _ = step(stored, batch)
     for a, b in zip(jax.tree.leaves(end), jax.tree.leaves(again), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+# ---------------------------------------------------------------- sharpness-aware minimisation
+
+RHO = 0.3
+SAM = from_optax(optax.sgd(0.1), perturb=partial(ascend, rho=RHO))
+
+
+def noisy_linear():
+    """Linear, with noise on its outputs and a state that counts its passes and keeps their last outputs."""
+    plain = linear()
+
+    def apply(params, state, inputs, *, train=False, key=None, axis=None):
+        outputs = plain.apply(params, {}, inputs)[0]
+        state = {"passes": state["passes"] + 1, "outputs": outputs}
+        return outputs + jax.random.normal(key, outputs.shape), state
+
+    def init(key, inputs):
+        return plain.init(key, inputs)[0], {"passes": jnp.zeros(()), "outputs": jnp.zeros((8, 1))}
+
+    return Model(init, apply)
+
+
+def by_hand(params, batch, noise=0.0, moves=("w", "b")):
+    """One step of SAM with SGD in numpy: the closed-form gradient of the weighted squares, twice."""
+    x, y, weight = (np.asarray(batch[name], np.float64) for name in ("inputs", "targets", "weight"))
+    params = {name: np.asarray(leaf, np.float64) for name, leaf in params.items()}
+
+    def gradient(params):
+        error = 2 * weight[:, None] * (x @ params["w"] + params["b"] + noise - y) / weight.sum()
+        whole = {"w": x.T @ error, "b": error.sum(keepdims=True)}
+        return {name: whole[name] for name in moves}
+
+    first = gradient(params)
+    norm = np.sqrt(sum(np.square(leaf).sum() for leaf in first.values()))
+    worst = params | {name: params[name] + RHO * leaf / norm for name, leaf in first.items()}
+    return params | {name: params[name] - 0.1 * leaf for name, leaf in gradient(worst).items()}
+
+
+def assert_params(found, expected):
+    for name, leaf in expected.items():
+        np.testing.assert_allclose(found[name], leaf, rtol=1e-5, atol=1e-6)
+
+
+def test_sam_takes_the_gradient_uphill_with_the_same_noise_and_moves_the_state_once(batch):
+    parts = noisy_linear(), squares(), SAM
+    state = init_state(*parts, key=jax.random.key(0), batch=batch)
+    found, sums = jax.jit(make_step(*parts))(state, batch)
+    key = jax.random.split(jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step))[1]
+    noise = np.asarray(jax.random.normal(key, (8, 1)), np.float64)
+    assert_params(found.params, by_hand(state.params, batch, noise))
+    outputs = batch["inputs"] @ state.params["w"] + state.params["b"]
+    assert found.state["passes"] == 1
+    np.testing.assert_allclose(found.state["outputs"], outputs, rtol=1e-5, atol=1e-6)
+    losses = np.square(np.asarray(outputs) + noise - np.asarray(batch["targets"]))[:, 0] * np.asarray(batch["weight"])
+    np.testing.assert_allclose(sums["metrics"]["loss"]["total"], losses.sum(), rtol=1e-5)
+
+
+def test_sam_goes_uphill_for_the_whole_batch(batch):
+    parts = linear(), squares(), SAM
+    state = init_state(*parts, key=jax.random.key(0), batch=batch)
+    expected = by_hand(state.params, batch)
+    assert_params(jax.jit(make_step(*parts, accumulate=4))(state, batch)[0].params, expected)
+    step = jax.vmap(make_step(*parts, axis="data"), in_axes=(None, 0), axis_name="data")
+    found, _ = step(state, jax.tree.map(lambda leaf: leaf.reshape(2, 4, *leaf.shape[1:]), batch))
+    assert_params(jax.tree.map(lambda leaf: leaf[1], found.params), expected)
+
+
+def test_sam_leaves_frozen_params_where_they_are(batch):
+    parts = linear(), squares(), SAM._replace(trainable=lambda params: {"w": True, "b": False})
+    state = init_state(*parts, key=jax.random.key(0), batch=batch)
+    found, _ = jax.jit(make_step(*parts))(state, batch)
+    assert_params(merge_params(found.params, found.frozen), by_hand(merge_params(*state[2:4]), batch, moves=("w",)))
+
+
+def test_sam_skips_what_is_not_finite_and_stays_where_the_gradient_is_zero(batch):
+    parts = linear(), squares(), SAM
+    state = init_state(*parts, key=jax.random.key(0), batch=batch)
+    step = jax.jit(make_step(*parts, skip_nonfinite=True))
+    after, sums = step(state, {**batch, "targets": batch["targets"].at[2, 0].set(jnp.nan)})
+    assert not sums["health"]["finite"]
+    np.testing.assert_array_equal(after.params["w"], state.params["w"])
+    after, sums = step(state, {**batch, "weight": jnp.zeros(8)})
+    assert sums["health"]["finite"]
+    np.testing.assert_array_equal(after.params["w"], state.params["w"])

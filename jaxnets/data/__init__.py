@@ -1,9 +1,14 @@
 """From a source to ordered, resumable batches."""
 
+from jaxnets.data.augment import Augmentation as Augmentation
+from jaxnets.data.augment import ColorJitter as ColorJitter
 from jaxnets.data.augment import Crop as Crop
+from jaxnets.data.augment import CutMix as CutMix
 from jaxnets.data.augment import Cutout as Cutout
 from jaxnets.data.augment import Flip as Flip
 from jaxnets.data.augment import Mixup as Mixup
+from jaxnets.data.augment import RandomErasing as RandomErasing
+from jaxnets.data.augment import RepeatedAugmentation as RepeatedAugmentation
 from jaxnets.data.augment import augment as augment
 from jaxnets.data.checks import check as check
 from jaxnets.data.order import order as order

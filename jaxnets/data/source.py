@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from jaxnets.data import parquet, text, tfds
-from jaxnets.data.augment import Crop, Cutout, Flip, Mixup
+from jaxnets.data.augment import Augmentation
 from jaxnets.data.schema import Dataset, Schema, Split, moments
 from jaxnets.data.tables import Table
 from jaxnets.data.tfds import BUILTIN
@@ -26,7 +26,7 @@ class Data:
     split_seed: int = 0  # of the random splits
     context: int | None = None  # tokens a window, for text
     standardize: bool = True  # inputs to mean 0 and deviation 1, fitted on the train split
-    augment: tuple[Flip | Crop | Cutout | Mixup, ...] = stage(())
+    augment: tuple[Augmentation, ...] = stage(())
     placement: Literal["auto", "device", "host"] = "auto"  # where the train split lives while training
 
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxnets.models.layers import Dropout
+from jaxnets.models.layers import Dropout, DropPath
 
 
 def rotary(
@@ -94,7 +94,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """A pre-norm transformer block: x + attention(norm(x)), then x + mlp(norm(x)), dropout on both."""
+    """A pre-norm transformer block: x + attention(norm(x)), then x + mlp(norm(x)), dropout and drop path on both."""
 
     heads: int
     kv_heads: int
@@ -107,16 +107,18 @@ class Block(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b t d"], train: bool) -> Float[Array, "b t d"]:
+    def __call__(self, x: Float[Array, "b t d"], train: bool, drop_path: Any = None) -> Float[Array, "b t d"]:
         y = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name="attention_norm")(x)
         y = Attention(
             self.heads, self.kv_heads, self.causal, self.rotary,
             kernel_init=self.kernel_init, out_init=self.out_init, dtype=self.dtype, name="attention",
         )(y)  # fmt: skip
-        x = x + Dropout(self.dropout, name="attention_dropout")(y, train=train)
+        y = Dropout(self.dropout, name="attention_dropout")(y, train=train)
+        x = x + DropPath(drop_path, name="attention_drop_path")(y, train=train)
         y = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name="mlp_norm")(x)
         y = MLPBlock(self.mlp_width, self.kernel_init, self.out_init, self.dtype, name="mlp")(y)
-        return x + Dropout(self.dropout, name="mlp_dropout")(y, train=train)
+        y = Dropout(self.dropout, name="mlp_dropout")(y, train=train)
+        return x + DropPath(drop_path, name="mlp_drop_path")(y, train=train)
 
 
 class MLPBlock(nn.Module):

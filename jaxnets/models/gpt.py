@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxnets.models.attention import Block
-from jaxnets.models.layers import Dropout
+from jaxnets.models.layers import Dropout, drop_path_rates
 from jaxnets.models.linen import from_linen
 from jaxnets.models.stack import Stack
 from jaxnets.types import Model, experiment_dataclass, number
@@ -35,6 +35,7 @@ class GPT:
     positions: Literal["rotary", "learned"] = "rotary"
     tied: bool = True  # the head is the embedding
     dropout: float | None = number(None)  # share of values set to 0 while training
+    drop_path: float | None = number(None)  # share of examples that pass by the last block while training
     dtype: str = "float32"  # of the computation; params are float32
 
 
@@ -50,6 +51,7 @@ def gpt(
     positions: Literal["rotary", "learned"] = "rotary",
     tied: bool = True,
     dropout: Any = None,
+    drop_path: Any = None,
     dtype: str = "float32",
     unroll: bool = False,
 ) -> Model:
@@ -64,7 +66,7 @@ def gpt(
         raise ValueError(f"rotary positions need an even width a head, not {width // heads}; change width or heads")
     make = partial(
         _GPT, vocabulary_size, context, width, depth, heads, kv, mlp_width or 4 * width, positions, tied, dropout,
-        jnp.dtype(dtype),
+        drop_path, jnp.dtype(dtype),
     )  # fmt: skip
 
     def cache(batch: int, length: int, /) -> dict[str, Any]:
@@ -90,6 +92,7 @@ class _GPT(nn.Module):
     positions: str
     tied: bool
     dropout: Any
+    drop_path: Any
     dtype: Any
     unroll: bool = False
 
@@ -109,7 +112,8 @@ class _GPT(nn.Module):
             Block, self.heads, self.kv_heads, self.mlp_width, True, self.positions == "rotary", self.dropout,
             kernel_init=_NORMAL, out_init=nn.initializers.normal(0.02 / (2 * self.depth) ** 0.5), dtype=self.dtype,
         )  # fmt: skip
-        x = Stack(block, self.depth, unroll=self.unroll, name="blocks")(x, train)
+        rates = drop_path_rates(self.drop_path, self.depth)
+        x = Stack(block, self.depth, unroll=self.unroll, name="blocks")(x, train, rates)
         x = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name="norm")(x)
         if self.tied:
             return embed.attend(x).astype(jnp.float32)

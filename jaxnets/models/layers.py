@@ -1,4 +1,4 @@
-"""Shared pieces of the models: convolution, dropout with a traced rate, batch norm over a device axis, pooling."""
+"""Shared pieces of the models: convolution, dropout and drop path of traced rates, batch norm over devices, pooling."""
 
 from __future__ import annotations
 
@@ -163,6 +163,35 @@ class Dropout(nn.Module):
         keep = 1.0 - self.rate
         mask = jax.random.uniform(self.make_rng("dropout"), x.shape) < keep
         return jnp.where(mask, x / jnp.asarray(keep, x.dtype), jnp.zeros_like(x))
+
+
+class DropPath(nn.Module):
+    """Stochastic depth (Huang et al., 2016): sets a share `rate` of the examples to 0 and scales the rest in training.
+
+    Put around a residual branch it leaves out the layer. `rate` may be a traced number; `None` leaves it out of the
+    graph.
+    """
+
+    rate: Any = None
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b ..."], *, train: bool) -> Float[Array, "b ..."]:
+        if not train or self.rate is None:
+            return x
+        if not self.has_rng("dropout"):
+            raise ValueError("drop path needs randomness while training: pass key=... to apply")
+        keep = 1.0 - self.rate
+        mask = jax.random.uniform(self.make_rng("dropout"), (x.shape[0],) + (1,) * (x.ndim - 1)) < keep
+        return jnp.where(mask, x / jnp.asarray(keep, x.dtype), jnp.zeros_like(x))
+
+
+def drop_path_rates(last: Any, depth: int) -> Any:
+    """(depth,) rates that grow linearly to `last`: layer l of 1 … L has last · l / L; None if `last` is None.
+
+    >>> drop_path_rates(0.2, 4).tolist()
+    [0.05..., 0.1..., 0.15..., 0.2...]
+    """
+    return None if last is None else last * jnp.arange(1, depth + 1) / depth
 
 
 class BatchNorm(nn.Module):

@@ -22,6 +22,7 @@ unrolled_path: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar(
 class Stack(nn.Module):
     """`depth` equal layers `make()(x, train)` applied one after the other; their variables are stacked on axis 0.
 
+    With `rates` (depth,) they are `make()(x, train, rate)`, each with its own: the rates of drop path.
     Scanned and unrolled give the same outputs from the same variables; while training with dropout they draw other
     numbers.
     """
@@ -31,29 +32,30 @@ class Stack(nn.Module):
     unroll: bool = False
 
     @nn.compact
-    def __call__(self, x: Any, train: bool) -> Any:
+    def __call__(self, x: Any, train: bool, rates: Any = None) -> Any:
         if self.depth == 0:
             return x
         if self.unroll and not self.is_initializing():
-            return self._unrolled(x, train)
+            return self._unrolled(x, train, rates)
         scanned = nn.scan(
             _Layer,
             variable_axes=_AXES,
             split_rngs={"params": True, "dropout": True},
             length=self.depth,
-            in_axes=nn.broadcast,  # pyright: ignore[reportArgumentType]
+            in_axes=(nn.broadcast, 0),  # pyright: ignore[reportArgumentType]
         )
-        return scanned(self.make, name="blocks")(x, train)[0]
+        return scanned(self.make, name="blocks")(x, train, rates)[0]
 
-    def _unrolled(self, x: Any, train: bool) -> Any:
+    def _unrolled(self, x: Any, train: bool, rates: Any) -> Any:
         whole = {name: tree["blocks"] for name, tree in self.variables.items() if "blocks" in tree}
         moves = [name for name in whole if name != "params" and self.is_mutable_collection(name)]
         moved = []
         for index in range(self.depth):
             own = jax.tree.map(lambda leaf, index=index: leaf[index], whole)
+            rate = None if rates is None else rates[index]
             rngs = {"dropout": self.make_rng("dropout")} if self.has_rng("dropout") else {}
             with _inside((*unrolled_path.get(), *self.path, str(index))):
-                (x, _), changed = _Layer(self.make).apply(own, x, train, rngs=rngs, mutable=moves)
+                (x, _), changed = _Layer(self.make).apply(own, x, train, rate, rngs=rngs, mutable=moves)
             moved.append(changed)
         for name in moves:
             self.put_variable(
@@ -66,8 +68,9 @@ class _Layer(nn.Module):
     make: Callable[..., nn.Module]
 
     @nn.compact
-    def __call__(self, x: Any, train: bool) -> tuple[Any, None]:
-        return self.make(name="layer")(x, train), None
+    def __call__(self, x: Any, train: bool, rate: Any) -> tuple[Any, None]:
+        more = () if rate is None else (rate,)
+        return self.make(name="layer")(x, train, *more), None
 
 
 @contextlib.contextmanager

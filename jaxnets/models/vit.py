@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxnets.models.attention import Block
-from jaxnets.models.layers import Dropout
+from jaxnets.models.layers import Dropout, drop_path_rates
 from jaxnets.models.linen import from_linen
 from jaxnets.models.stack import Stack
 from jaxnets.types import Model, experiment_dataclass, number
@@ -29,6 +29,7 @@ class ViT:
     heads: int = 12
     mlp_width: int = 3072
     dropout: float | None = number(None)  # share of values set to 0 while training
+    drop_path: float | None = number(None)  # share of examples that pass by the last block while training
     pool: Literal["cls", "mean"] = "cls"
     dtype: str = "float32"  # of the computation; params are float32
 
@@ -42,6 +43,7 @@ def vit(
     heads: int = 12,
     mlp_width: int = 3072,
     dropout: Any = None,
+    drop_path: Any = None,
     pool: Literal["cls", "mean"] = "cls",
     dtype: str = "float32",
     unroll: bool = False,
@@ -52,7 +54,7 @@ def vit(
     """
     if width % heads:
         raise ValueError(f"width {width} does not divide over {heads} heads; use a multiple")
-    make = partial(_ViT, num_classes, patch, width, depth, heads, mlp_width, dropout, pool, jnp.dtype(dtype))
+    make = partial(_ViT, num_classes, patch, width, depth, heads, mlp_width, dropout, drop_path, pool, jnp.dtype(dtype))
     return from_linen(make(unroll=unroll), unrolled=make(unroll=True))
 
 
@@ -79,6 +81,7 @@ class _ViT(nn.Module):
     heads: int
     mlp_width: int
     dropout: Any
+    drop_path: Any
     pool: str
     dtype: Any
     unroll: bool = False
@@ -97,7 +100,8 @@ class _ViT(nn.Module):
         positions = self.param("positions", nn.initializers.normal(0.02), (1, x.shape[1], self.width))
         x = Dropout(self.dropout, name="dropout")(x + positions.astype(x.dtype), train=train)
         block = partial(Block, self.heads, self.heads, self.mlp_width, False, False, self.dropout, dtype=self.dtype)
-        x = Stack(block, self.depth, unroll=self.unroll, name="blocks")(x, train)
+        rates = drop_path_rates(self.drop_path, self.depth)
+        x = Stack(block, self.depth, unroll=self.unroll, name="blocks")(x, train, rates)
         x = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name="norm")(x)
         x = x[:, 0] if self.pool == "cls" else x.mean(axis=1)  # b d
         return nn.Dense(self.num_classes, dtype=self.dtype, name="head")(x).astype(jnp.float32)

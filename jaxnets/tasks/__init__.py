@@ -1,6 +1,9 @@
 """What is learned: each factory gives a `Task`; beside each stands its config."""
 
 from jaxnets.tasks.classification import Classification as Classification
+from jaxnets.tasks.classification import CrossEntropy as CrossEntropy
+from jaxnets.tasks.classification import GeneralizedCrossEntropy as GeneralizedCrossEntropy
+from jaxnets.tasks.classification import SymmetricCrossEntropy as SymmetricCrossEntropy
 from jaxnets.tasks.classification import classification as classification
 from jaxnets.tasks.language_modelling import LanguageModelling as LanguageModelling
 from jaxnets.tasks.language_modelling import language_modelling as language_modelling

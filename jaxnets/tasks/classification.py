@@ -1,4 +1,7 @@
-"""Classification: cross-entropy over classes, with integer or soft labels."""
+"""Classification over classes with integer or soft labels: cross-entropy, or a loss that bears wrong labels.
+
+Symbols: t target probabilities, p = softmax(outputs), both (b c); sums run over classes.
+"""
 
 from __future__ import annotations
 
@@ -9,29 +12,62 @@ import jax.numpy as jnp
 import optax
 
 from jaxnets.tasks.mean import mean_metric
-from jaxnets.types import Array, Batch, Task, experiment_dataclass, number
+from jaxnets.types import Array, Batch, Task, experiment_dataclass, number, stage
+
+
+@experiment_dataclass
+class CrossEntropy:
+    """-Σ t·log p."""
+
+
+@experiment_dataclass
+class GeneralizedCrossEntropy:
+    """Σ t·(1 - p^q) / q: cross-entropy as q goes to 0, half the absolute error at 1 (Zhang and Sabuncu, 2018)."""
+
+    q: float = number(0.7)
+
+
+@experiment_dataclass
+class SymmetricCrossEntropy:
+    """α·(-Σ t·log p) + β·(-Σ p·log t), where log t is at least A (Wang et al., 2019)."""
+
+    cross_weight: float = number(0.1)  # α
+    reverse_weight: float = number(1.0)  # β
+    log_zero: float = number(-4.0)  # A, in the place of log 0
+
+
+ClassLoss = CrossEntropy | GeneralizedCrossEntropy | SymmetricCrossEntropy
+_CROSS_ENTROPY = CrossEntropy()
 
 
 @experiment_dataclass
 class Classification:
     """Config of `classification`."""
 
+    loss: ClassLoss = stage(_CROSS_ENTROPY)
     label_smoothing: float | None = number(None)  # share of probability given to all classes alike
     class_weights: tuple[float, ...] | None = number(None)  # one a class, multiplies the weight of its examples
 
 
 def classification(
-    num_classes: int, *, label_smoothing: Any = None, class_weights: tuple[Any, ...] | None = None
+    num_classes: int,
+    *,
+    loss: ClassLoss = _CROSS_ENTROPY,
+    label_smoothing: Any = None,
+    class_weights: tuple[Any, ...] | None = None,
 ) -> Task:
     """One class of `num_classes`: targets are integers (b,) or probabilities (b c); outputs are logits (b c).
 
-    With smoothing ε the target p becomes (1-ε)·p + ε/c in the loss alone. Metrics: accuracy, nll (unsmoothed).
+    With smoothing ε the target t becomes (1-ε)·t + ε/c in the loss alone. Metrics: accuracy, nll (unsmoothed).
+    Raises ValueError if labels are smoothed for another loss than cross-entropy.
 
     >>> task = classification(2)
     >>> losses, weights = task.loss(jnp.zeros((1, 2)), jnp.array([1]), jnp.ones(1))
     >>> round(float(losses[0]), 4)
     0.6931
     """
+    if label_smoothing is not None and not isinstance(loss, CrossEntropy):
+        raise ValueError(f"label_smoothing goes with CrossEntropy alone, not with {type(loss).__name__}; leave it None")
 
     def soft(targets: Array) -> Array:
         return jax.nn.one_hot(targets, num_classes) if targets.ndim == 1 else targets
@@ -44,11 +80,11 @@ def classification(
     def prepare(batch: Batch, /, *, train: bool, key: Array | None) -> tuple[Any, Any, Any]:
         return batch["inputs"], batch["targets"], batch["weight"]
 
-    def loss(outputs: Any, targets: Any, weight: Any, /) -> tuple[Array, Array]:
+    def losses(outputs: Any, targets: Any, weight: Any, /) -> tuple[Array, Array]:
         target = soft(targets)
         if label_smoothing is not None:
             target = (1.0 - label_smoothing) * target + label_smoothing / num_classes
-        return optax.softmax_cross_entropy(outputs, target), weigh(targets, weight)
+        return _each(loss, outputs, target), weigh(targets, weight)
 
     def right(outputs: Any, targets: Any) -> Array:
         wanted = targets if targets.ndim == 1 else targets.argmax(axis=-1)
@@ -61,4 +97,16 @@ def classification(
         "accuracy": mean_metric(right),
         "nll": mean_metric(lambda outputs, targets: optax.softmax_cross_entropy(outputs, soft(targets))),
     }
-    return Task(prepare, loss, metrics, predict)
+    return Task(prepare, losses, metrics, predict)
+
+
+def _each(loss: ClassLoss, outputs: Array, target: Array) -> Array:
+    """The loss (b,) of logits (b c) for probabilities (b c)."""
+    match loss:
+        case CrossEntropy():
+            return optax.softmax_cross_entropy(outputs, target)
+        case GeneralizedCrossEntropy(q=q):
+            return -(target * jnp.expm1(q * jax.nn.log_softmax(outputs))).sum(axis=-1) / q
+        case SymmetricCrossEntropy(cross_weight=cross, reverse_weight=reverse, log_zero=least):
+            backward = -(jax.nn.softmax(outputs) * jnp.maximum(jnp.log(target), least)).sum(axis=-1)
+            return cross * optax.softmax_cross_entropy(outputs, target) + reverse * backward

@@ -2,7 +2,9 @@
 
 import inspect
 import re
+from functools import partial
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 
 from jaxnets import models
 from jaxnets.models import cnn, gpt, mlp, resnet9, resnet18, resnet34, resnet50, vit, vit_b16
+from jaxnets.models.layers import DropPath
 
 IMAGE = (4, 8, 8, 3)
 TINY = {
@@ -157,6 +160,58 @@ def test_dropout_takes_a_traced_rate_and_needs_a_key(name):
     np.testing.assert_allclose(outputs(0.0), plain, rtol=1e-4, atol=1e-5)
     with pytest.raises(ValueError, match="pass key"):
         TINY[name][0](dropout=0.5).apply(params, state, inputs, train=True)
+
+
+@pytest.mark.parametrize("name", ["resnet9", "resnet18", "vit", "gpt"])
+def test_drop_path_takes_a_traced_rate_and_is_nothing_in_evaluation(name):
+    _, params, state, inputs = case(name)
+
+    def text(**how):
+        made = TINY[name][0](**how)
+        return str(jax.make_jaxpr(lambda p: made.apply(p, state, inputs, train=True, key=jax.random.key(0))[0])(params))
+
+    @partial(jax.jit, static_argnames="train")
+    def outputs(rate, train=True):
+        model = TINY[name][0](drop_path=rate)
+        return model.apply(params, state, inputs, train=train, key=jax.random.key(0))[0]
+
+    # A new residual branch of a resnet is 0, so that leaving it out shows in the gradient alone.
+    if not name.startswith("resnet"):
+        assert not np.allclose(outputs(0.9), outputs(0.0))
+    np.testing.assert_allclose(outputs(0.0), outputs(None), rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(outputs(0.9, train=False), outputs(None, train=False))
+    assert "random_bits" not in text(drop_path=None) and "random_bits" in text(drop_path=0.5)
+    with pytest.raises(ValueError, match="pass key"):
+        TINY[name][0](drop_path=0.5).apply(params, state, inputs, train=True)
+
+
+def seen_rates(model, params, state, inputs):
+    """The shares of examples that passed by each residual branch, in order: from the calls of an unrolled model."""
+    shares = []
+
+    def see(call, arguments, keywords, context):
+        outputs = call(*arguments, **keywords)
+        if isinstance(context.module, DropPath):
+            shares.append((outputs == 0).all(axis=tuple(range(1, outputs.ndim))).mean())
+        return outputs
+
+    with nn.intercept_methods(see):
+        model.apply(params, state, inputs, train=True, key=jax.random.key(0))
+    return jnp.stack(shares)
+
+
+@pytest.mark.parametrize("name", ["vit", "resnet18"])
+def test_drop_path_grows_linearly_with_depth(name):
+    _, params, state, inputs = case(name)
+    params = jax.tree.map(lambda leaf: leaf + 0.1, params)  # no branch is 0 of itself
+    many = jnp.concatenate([inputs] * 128)
+    model = TINY[name][0](drop_path=0.5, unroll=True)
+    shares = np.asarray(jax.jit(partial(seen_rates, model))(params, state, many))
+    if name == "vit":
+        shares = shares.reshape(3, 2).mean(axis=1)
+    expected = 0.5 * np.arange(1, len(shares) + 1) / len(shares)
+    assert len(shares) == (3 if name == "vit" else 8)
+    np.testing.assert_allclose(shares, expected, atol=5 * 0.5 / 512**0.5)  # 5 standard deviations
 
 
 def test_batch_norm_sums_over_the_device_axis():

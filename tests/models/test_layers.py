@@ -11,7 +11,7 @@ from jax import lax
 from jaxnets import from_linen, from_nnx
 from jaxnets.models import gpt
 from jaxnets.models.attention import attend, rotary
-from jaxnets.models.layers import BatchNorm, Dropout, conv, transfer
+from jaxnets.models.layers import BatchNorm, Dropout, DropPath, conv, drop_path_rates, transfer
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 
@@ -71,6 +71,16 @@ def test_dropout_keeps_the_mean_and_does_nothing_in_evaluation():
     np.testing.assert_allclose(np.unique(found), [0, 1 / 0.7], rtol=1e-6)
     assert abs(float(found.mean()) - 1) < 0.01  # 4.8 standard deviations over 100 000 draws
     np.testing.assert_array_equal(module.apply({}, x, train=False), x)
+
+
+def test_drop_path_drops_whole_examples_and_keeps_the_mean():
+    x = jnp.ones((10_000, 3, 2))
+    found = DropPath(0.3).apply({}, x, train=True, rngs={"dropout": jax.random.key(0)})
+    assert np.ptp(found, axis=(1, 2)).max() == 0
+    np.testing.assert_allclose(np.unique(found), [0, 1 / 0.7], rtol=1e-6)
+    assert abs(float(found.mean()) - 1) < 0.033  # 5 standard deviations over 10 000 draws
+    np.testing.assert_array_equal(DropPath(0.3).apply({}, x, train=False), x)
+    assert drop_path_rates(None, 3) is None
 
 
 def test_transfer_functions_by_name_and_as_functions():

@@ -8,7 +8,14 @@ from scipy.special import log_softmax
 from sklearn import metrics as reference
 
 from jaxnets.metrics import add
-from jaxnets.tasks import classification, language_modelling, regression
+from jaxnets.tasks import (
+    CrossEntropy,
+    GeneralizedCrossEntropy,
+    SymmetricCrossEntropy,
+    classification,
+    language_modelling,
+    regression,
+)
 
 draw = np.random.default_rng(0)
 
@@ -50,6 +57,51 @@ def test_smoothing_weights_and_soft_labels():
     soft, _ = task.loss(logits, jax.nn.one_hot(labels, 3), jnp.ones(6))
     np.testing.assert_allclose(soft, losses, rtol=1e-6)
     assert task.predict(logits)["class"].tolist() == np.asarray(logits).argmax(1).tolist()
+
+
+def generalized(probabilities, targets, q):
+    return (targets * (1 - probabilities**q) / q).sum(1)
+
+
+def symmetric(probabilities, targets, cross, reverse, least):
+    logs = np.log(targets, out=np.full(targets.shape, -np.inf), where=targets > 0)
+    backward = -(probabilities * np.maximum(logs, least)).sum(1)
+    return cross * -(targets * np.log(probabilities)).sum(1) + reverse * backward
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        (CrossEntropy(), lambda p, t: -(t * np.log(p)).sum(1)),
+        (GeneralizedCrossEntropy(), lambda p, t: generalized(p, t, 0.7)),
+        (GeneralizedCrossEntropy(q=1.0), lambda p, t: np.abs(p - t).sum(1) / 2),
+        (GeneralizedCrossEntropy(q=1e-4), lambda p, t: generalized(p, t, 1e-4)),
+        (SymmetricCrossEntropy(), lambda p, t: symmetric(p, t, 0.1, 1.0, -4.0)),
+        (SymmetricCrossEntropy(cross_weight=0.0, reverse_weight=2.0), lambda p, t: 8.0 * (1 - (p * t).sum(1))),
+    ],
+    ids=str,
+)
+def test_losses_are_their_closed_forms(loss, expected):
+    logits, labels = draw.normal(size=(8, 5)) * 3, draw.integers(0, 5, 8)
+    probabilities, targets = np.exp(log_softmax(logits, axis=1)), np.eye(5)[labels]
+    value = jax.jit(lambda loss, t: classification(5, loss=loss).loss(jnp.asarray(logits, jnp.float32), t, jnp.ones(8)))
+    np.testing.assert_allclose(value(loss, jnp.asarray(labels))[0], expected(probabilities, targets), rtol=1e-5)
+    if loss in (GeneralizedCrossEntropy(q=1.0), SymmetricCrossEntropy(cross_weight=0.0, reverse_weight=2.0)):
+        return  # these closed forms are of hard labels
+    mixed = 0.7 * targets + 0.3 * targets[::-1]
+    np.testing.assert_allclose(
+        value(loss, jnp.asarray(mixed, jnp.float32))[0], expected(probabilities, mixed), rtol=1e-5
+    )
+
+
+def test_gradients_of_robust_losses_stay_finite_at_certain_and_wrong_outputs():
+    logits = jnp.asarray([[200.0, -200.0], [-200.0, 200.0]])
+    for loss in (GeneralizedCrossEntropy(), SymmetricCrossEntropy()):
+        task = classification(2, loss=loss)
+        gradient = jax.grad(lambda x, task=task: task.loss(x, jnp.zeros(2, jnp.int32), jnp.ones(2))[0].sum())(logits)
+        assert np.isfinite(gradient).all()
+    with pytest.raises(ValueError, match="CrossEntropy alone, not with SymmetricCrossEntropy"):
+        classification(2, loss=SymmetricCrossEntropy(), label_smoothing=0.1)
 
 
 @pytest.mark.parametrize("columns", [1, 3])

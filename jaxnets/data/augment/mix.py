@@ -1,0 +1,67 @@
+"""Two examples of a batch made one, their labels and weights mixed by the same share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxnets.types import Array, Batch, experiment_dataclass, number
+
+
+@experiment_dataclass
+class Mixup:
+    """λ·a + (1-λ)·b of two examples and of their labels, λ ~ Beta(α, α) (Zhang et al., 2017)."""
+
+    alpha: float = number(0.2)
+
+
+@experiment_dataclass
+class CutMix:
+    """Pastes 1 - λ of one image into another, labels mixed by area, λ ~ Beta(α, α) (Yun et al., 2019)."""
+
+    alpha: float = number(1.0)
+
+
+def mixup(key: Array, batch: Batch, *, alpha: Any, num_classes: int) -> Batch:
+    """Each example mixed with another one of the batch; targets become probabilities (b c), weights mix too."""
+    share_key, order_key = jax.random.split(key)
+    share = jax.random.beta(share_key, alpha, alpha)
+    other = jax.random.permutation(order_key, batch["inputs"].shape[0])
+    inputs = _mixed(batch["inputs"], other, share)
+    return {**batch, "inputs": inputs, **_mixed_labels(batch, other, share, num_classes)}
+
+
+def cutmix(key: Array, batch: Batch, *, alpha: Any, num_classes: int) -> Batch:
+    """Each image with one rectangle, the same in all of the batch, from another; targets become probabilities (b c).
+
+    The rectangle has the image's shape, √(1 - λ) of its sides and a uniform centre; what lies outside is cut off, and
+    labels and weights mix by the pixels that are left.
+    """
+    share_key, row_key, column_key, order_key = jax.random.split(key, 4)
+    images = batch["inputs"]
+    b, h, w, _ = images.shape
+    side = jnp.sqrt(1 - jax.random.beta(share_key, alpha, alpha))
+    inside = _span(row_key, h, side)[:, None] & _span(column_key, w, side)[None]  # h w
+    other = jax.random.permutation(order_key, b)
+    inputs = jnp.where(inside[None, :, :, None], images[other], images)
+    return {**batch, "inputs": inputs, **_mixed_labels(batch, other, 1 - inside.mean(), num_classes)}
+
+
+def _span(key: Array, length: int, share: Array) -> Array:
+    """(length,) True in `share` of the length around a uniform centre, cut at the ends."""
+    size = jnp.floor(share * length)
+    start = jax.random.randint(key, (), 0, length) - jnp.floor(size / 2)
+    place = jnp.arange(length)
+    return (place >= start) & (place < start + size)
+
+
+def _mixed_labels(batch: Batch, other: Array, share: Array, num_classes: int) -> dict[str, Array]:
+    targets = batch["targets"]
+    soft = jax.nn.one_hot(targets, num_classes) if num_classes and targets.ndim == 1 else targets
+    return {"targets": _mixed(soft, other, share), "weight": _mixed(batch["weight"], other, share)}
+
+
+def _mixed(leaf: Array, other: Array, share: Array) -> Array:
+    return share * leaf + (1 - share) * leaf[other]
