@@ -78,15 +78,22 @@ def build_task(experiment: Experiment, schema: Schema) -> Task:
     raise ConfigError(f"task {type(experiment.task).__name__} cannot be built")
 
 
+def model_batch(experiment: Experiment, schema: Schema, batch: Batch, *, key: Array | None) -> Batch:
+    """A batch of the source as a step sees it: preprocessed, and augmented where there is a key to do it with."""
+    batch = {**batch, "inputs": preprocess(schema, batch["inputs"])}
+    if key is None or not experiment.data.augment:
+        return batch
+    return augment(experiment.data.augment, key, batch, num_classes=len(schema.classes))
+
+
 def _on_raw_data(task: Task, experiment: Experiment, schema: Schema) -> Task:
     """The task on batches as the source holds them: preprocessing first, augmentation while training."""
 
     def prepare(batch: Batch, /, *, train: bool, key: Array | None) -> tuple[PyTree, PyTree, PyTree]:
-        batch = {**batch, "inputs": preprocess(schema, batch["inputs"])}
+        augment_key = None
         if train and experiment.data.augment and key is not None:
             augment_key, key = jax.random.split(key)
-            batch = augment(experiment.data.augment, augment_key, batch, num_classes=len(schema.classes))
-        return task.prepare(batch, train=train, key=key)
+        return task.prepare(model_batch(experiment, schema, batch, key=augment_key), train=train, key=key)
 
     return task._replace(prepare=prepare)
 

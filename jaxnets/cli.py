@@ -1,11 +1,16 @@
 """The command line: parsing only; nothing heavy is imported until a command runs.
 
-jaxnets train CONFIG [--run-dir DIR] [--allow PATH …] [--a.b.c VALUE …]
+jaxnets train CONFIG [--run-dir DIR] [--allow PATH …] [--tensorboard] [--a.b.c VALUE …]
 jaxnets lr-find CONFIG [--low 1e-7] [--high 10] [--steps 100] [--a.b.c VALUE …]
+jaxnets watch RUN [--once]
 jaxnets test RUN [--split test]
 jaxnets predict RUN FILE [--out FILE]
+jaxnets generate RUN --prompt TEXT [--tokens N] [--temperature T] [--top-k K] [--top-p P] [--samples N] [--seed S]
 jaxnets report RUN
 jaxnets config CONFIG|RUN [RUN]
+jaxnets data CONFIG [--out FILE] [--a.b.c VALUE …]
+jaxnets models [NAME|CONFIG] [--input H,W,C] [--outputs N] [--json] [--a.b.c VALUE …]
+jaxnets doctor [--json]
 """
 
 from __future__ import annotations
@@ -21,7 +26,7 @@ from jaxnets import __version__
 from jaxnets.errors import JaxnetsError, UsageError
 from jaxnets.memory import keep_pages
 
-_OPTIONS = {  # of train, config and lr-find; all other words with -- are settings of the experiment
+_OPTIONS = {  # of the commands that read a config; all other words with -- are settings of the experiment
     "--help",
     "--run-dir",
     "--allow",
@@ -29,9 +34,14 @@ _OPTIONS = {  # of train, config and lr-find; all other words with -- are settin
     "--dry-run",
     "--limit-steps",
     "--overfit-batch",
+    "--tensorboard",
     "--low",
     "--high",
     "--steps",
+    "--input",
+    "--outputs",
+    "--json",
+    "--out",
 }
 
 
@@ -56,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
         help="config paths that may differ from the run's when it continues",
     )
     train.add_argument("--quiet", action="store_true", help="print the result alone")
+    train.add_argument(
+        "--tensorboard", action="store_true", help="the log as TensorBoard files in RUN/tb as well (extra tensorboard)"
+    )
     train.add_argument("--limit-steps", metavar="N", help="end after N steps, with the schedule of the whole run")
     train.add_argument(
         "--overfit-batch", action="store_true", help="every step sees the first batch, which must be learnt by heart"
@@ -103,7 +116,74 @@ def _parser() -> argparse.ArgumentParser:
     )
     show.add_argument("config", help="a config file or a run folder")
     show.add_argument("other", nargs="?", help="another one, to compare with")
+    for add in (_add_generate, _add_models, _add_doctor, _add_data, _add_watch):
+        add(commands)
     return parser
+
+
+def _add_generate(commands: Any) -> None:
+    generate = _command(
+        commands,
+        "generate",
+        "continue a text with a finished language-model run",
+        "jaxnets generate runs/python_text_gpt --prompt 'def ' --tokens 100",
+    )
+    generate.add_argument("run", type=Path)
+    generate.add_argument("--prompt", required=True, metavar="TEXT", help="at most as long as the context of the run")
+    generate.add_argument("--tokens", type=int, default=200, help="written after the prompt (default: 200)")
+    generate.add_argument("--temperature", type=float, default=0.8, help="0 = the likeliest token (default: 0.8)")
+    generate.add_argument("--top-k", type=int, metavar="K", help="draw from the K likeliest tokens alone")
+    generate.add_argument("--top-p", type=float, metavar="P", help="draw from the likeliest that reach probability P")
+    generate.add_argument("--samples", type=int, default=1, help="continuations of the prompt (default: 1)")
+    generate.add_argument("--seed", type=int, default=0, help="the same seed writes the same text (default: 0)")
+    generate.epilog = (
+        f"{generate.epilog}\n\nThe context is that of the training windows (data.context). A longer prompt is refused;"
+        "\nwhat is written beyond it is slower, since the last of it is then read anew for every token."
+    )
+
+
+def _add_models(commands: Any) -> None:
+    models = _command(
+        commands,
+        "models",
+        "list the models with their sizes, or show one layer by layer",
+        "jaxnets models resnet50 --input 224,224,3 --outputs 1000",
+    )
+    models.add_argument("model", nargs="?", metavar="NAME|CONFIG", help="a model's name or a config file")
+    models.add_argument("--input", type=_shape, metavar="H,W,C", help="one example: H,W,C of images, or a length")
+    models.add_argument("--outputs", type=int, help="classes, targets or tokens")
+    models.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; give whole numbers, as in 224,224,3") from error
+
+
+def _add_doctor(commands: Any) -> None:
+    doctor = _command(commands, "doctor", "say whether this machine can train, and what it lacks", "jaxnets doctor")
+    doctor.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _add_data(commands: Any) -> None:
+    data = _command(
+        commands,
+        "data",
+        "say what the source of a config holds, and show examples",
+        "jaxnets data configs/digits_cnn.py --out digits.html",
+    )
+    data.add_argument("config", help="a config file; its values can be set as for train")
+    data.add_argument("--out", type=Path, help="an .html page of training examples, before and after augmentation")
+
+
+def _add_watch(commands: Any) -> None:
+    watch = _command(
+        commands, "watch", "follow a run from another terminal until it ends", "jaxnets watch runs/digits_cnn"
+    )
+    watch.add_argument("run", type=Path)
+    watch.add_argument("--once", action="store_true", help="print where it stands and end")
 
 
 def _command(commands: Any, name: str, words: str, example: str) -> argparse.ArgumentParser:
@@ -142,12 +222,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _settings(words: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
-    """(what argparse reads, the settings `--a.b.c VALUE` and `--a.b.c=VALUE` as pairs); train and config take them.
+    """(what argparse reads, the settings `--a.b.c VALUE` and `--a.b.c=VALUE` as pairs).
 
-    They are taken out first, wherever they stand: argparse would hand their values to the positional arguments.
+    Only commands that read a config take settings. They are taken out first, wherever they stand: argparse would hand their values to the positional arguments.
     """
     command = words[0] if words else ""
-    if command not in ("train", "config", "lr-find"):
+    if command not in _TAKE_SETTINGS:
         return words, []
     left, pairs = [], []
     rest = iter(words)
@@ -189,7 +269,13 @@ def _train(given: argparse.Namespace, settings: list[tuple[str, str]]) -> int:
     from jaxnets.run import run
 
     with compilation.cache():
-        result = run(experiment, run_dir, allow=given.allow, progress=Progress(quiet=given.quiet))
+        result = run(
+            experiment,
+            run_dir,
+            allow=given.allow,
+            progress=Progress(quiet=given.quiet),
+            event_files=given.tensorboard,
+        )
     figures = result.figures
     shown = "  ".join(f"{name} {value:.4f}" for name, value in figures["test"].items())
     print(f"\ntest ({figures['test_examples']} examples): {shown}")
@@ -266,13 +352,76 @@ def _settings_of(path: str, settings: list[tuple[str, str]]) -> Any:
     return read_json(stored)
 
 
+def _generate(given: argparse.Namespace, settings: list[tuple[str, str]]) -> int:
+    from jaxnets import compilation, continuations
+
+    sampling = continuations.Sampling(
+        tokens=given.tokens,
+        temperature=given.temperature,
+        top_k=given.top_k,
+        top_p=given.top_p,
+        samples=given.samples,
+        seed=given.seed,
+    )
+    with compilation.cache():
+        continuations.show(given.run, given.prompt, sampling)
+    return 0
+
+
+def _models(given: argparse.Namespace, settings: list[tuple[str, str]]) -> int:
+    from jaxnets import catalogue
+
+    if given.model is not None and given.model.endswith(".py"):
+        if given.input is not None or given.outputs is not None:
+            raise UsageError("--input and --outputs follow from the data of a config; leave them out, or give a name")
+        experiment = _experiment(given.model, settings)
+        catalogue.show_config(Path(given.model), experiment, as_json=given.json)
+        return 0
+    if settings:
+        raise UsageError(f"--{settings[0][0]} is a value of a config; give a config file instead of a name")
+    if given.model is not None:
+        catalogue.show(given.model, shape=given.input, outputs=given.outputs, as_json=given.json)
+        return 0
+    if given.input is not None or given.outputs is not None:
+        raise UsageError("--input and --outputs are for one model; name it, as in jaxnets models resnet50")
+    catalogue.show_all(as_json=given.json)
+    return 0
+
+
+def _doctor(given: argparse.Namespace, settings: list[tuple[str, str]]) -> int:
+    from jaxnets import doctor
+
+    return doctor.show(as_json=given.json)
+
+
+def _data(given: argparse.Namespace, settings: list[tuple[str, str]]) -> int:
+    experiment = _experiment(given.config, settings)
+    from jaxnets import contents
+
+    contents.show(experiment, out=given.out)
+    return 0
+
+
+def _watch(given: argparse.Namespace, settings: list[tuple[str, str]]) -> int:
+    from jaxnets import watch
+
+    watch.watch(given.run, once=given.once)
+    return 0
+
+
+_TAKE_SETTINGS = ("train", "lr-find", "config", "models", "data")
 _COMMANDS = {
     "train": _train,
     "lr-find": _lr_find,
+    "watch": _watch,
     "test": _test,
     "predict": _predict,
+    "generate": _generate,
     "report": _report,
     "config": _config,
+    "data": _data,
+    "models": _models,
+    "doctor": _doctor,
 }
 
 if __name__ == "__main__":

@@ -17,11 +17,16 @@ import jax
 from jax import monitoring
 from jax.experimental.compilation_cache import compilation_cache
 
-from jaxnets.data.cache import cache_dir
+from jaxnets.data import cache as data_cache
 from jaxnets.files import hash_file, write_atomically
 
 _MOST_BYTES = 2**29  # of all entries; the oldest go first
 _COMPILED = "/jax/core/compile/backend_compile_duration"
+
+
+def cache_dir() -> Path:
+    """Where compiled programs lie: a folder beside prepared data, one inside it for each machine and version."""
+    return data_cache.cache_dir() / "compiled"
 
 
 def _folder() -> Path:
@@ -33,7 +38,7 @@ def _folder() -> Path:
         features = [platform.processor()]
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     words = [jax.__version__, platform.machine(), str(threads), *features]
-    return cache_dir() / "compiled" / hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
+    return cache_dir() / hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
 
 
 @contextlib.contextmanager

@@ -34,16 +34,20 @@ class Opened(NamedTuple):
 
 def open_run(run_dir: Path) -> Opened:
     """Reads `config.json` and `schema.json`; UsageError if the folder is not a run."""
-    for name in ("config.json", "schema.json"):
-        if not (run_dir / name).is_file():
-            raise UsageError(f"{run_dir} is not a run folder: it has no {name}; give the folder that train named")
-    settings = read_json(run_dir / "config.json")
-    schema = data.Schema.from_json(read_json(run_dir / "schema.json"))
+    settings, schema = read_run(run_dir)
     experiment = experiment_of(settings)
     plain = experiment
     if getattr(experiment.task, "label_smoothing", None) is not None:
         plain = replace(experiment, task=replace(experiment.task, label_smoothing=None))
     return Opened(settings, schema, build_task(experiment, schema), build_task(plain, schema), task_name(experiment))
+
+
+def read_run(run_dir: Path) -> tuple[dict[str, Any], Schema]:
+    """The content of `config.json` and `schema.json`. CheckpointError names one that is damaged."""
+    for name in ("config.json", "schema.json"):
+        if not (run_dir / name).is_file():
+            raise UsageError(f"{run_dir} is not a run folder: it has no {name}; give the folder that train named")
+    return read_json(run_dir / "config.json"), Schema.from_json(read_json(run_dir / "schema.json"))
 
 
 def experiment_of(settings: dict[str, Any]) -> Experiment:

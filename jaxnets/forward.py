@@ -69,17 +69,34 @@ def load(run_dir: Path) -> Callable[[Any], Any]:
     """
     from jax import export
 
+    leaves = _read_leaves(run_dir)
+    exported = export.deserialize(bytearray((run_dir / PROGRAM).read_bytes()))
+    call = jax.jit(exported.call)
+    return lambda inputs: call(leaves, inputs)
+
+
+def load_weights(run_dir: Path, model: Model, inputs: PyTree) -> tuple[PyTree, PyTree]:
+    """(params, state) of a finished run, as `model` takes them; `inputs` may be shapes.
+
+    Raises CheckpointError if the file is missing or damaged, or holds the weights of another model.
+    """
+    leaves = _read_leaves(run_dir)
+    shapes, structure = jax.tree.flatten(jax.eval_shape(model.init, jax.random.key(0), inputs))
+    if [leaf.shape for leaf in leaves] != [shape.shape for shape in shapes]:
+        raise CheckpointError(f"{run_dir / WEIGHTS} does not fit the model of config.json; restore one of the two")
+    return jax.tree.unflatten(structure, leaves)
+
+
+def _read_leaves(run_dir: Path) -> list[Any]:
+    """The leaves of (params, state), once both files are proved to be what was written."""
     for name in (PROGRAM, WEIGHTS):
         if not (run_dir / name).is_file():
             raise CheckpointError(f"{run_dir} has no {name}: the run has not finished; continue it with jaxnets train")
     named, hashes = read_weights(run_dir / WEIGHTS)
-    for name, found in ((WEIGHTS, _hash(named)), (PROGRAM, hash_file(run_dir / PROGRAM))):
-        if hashes.get("weights" if name == WEIGHTS else "program") != found:
+    for name, key, found in ((WEIGHTS, "weights", _hash(named)), (PROGRAM, "program", hash_file(run_dir / PROGRAM))):
+        if hashes.get(key) != found:
             raise CheckpointError(f"{run_dir / name} is not what was written; train again to rebuild it")
-    exported = export.deserialize(bytearray((run_dir / PROGRAM).read_bytes()))
-    leaves = [jax.numpy.asarray(named[name]) for name in sorted(named)]
-    call = jax.jit(exported.call)
-    return lambda inputs: call(leaves, inputs)
+    return [jax.numpy.asarray(named[name]) for name in sorted(named)]
 
 
 def read_weights(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -241,7 +241,7 @@ class _Fit:
         """Fetches the oldest block's sums, checks them, and writes the log line if one is complete."""
         first, count, sums, done = self.in_flight.popleft()
         sums = jax.device_get(sums)
-        now = done or time.perf_counter()
+        now = done or self._between(first + count)
         finite, leaves = sums["health"]["finite"], sums["health"]["leaf"]
         for i in range(count):
             if not bool(finite[i]):
@@ -255,6 +255,14 @@ class _Fit:
         step = first + count
         if step % self.loop.log_every == 0 or step == self.cadence.total:
             self._line(step, now)
+
+    def _between(self, step: int) -> float:
+        """When a block that is fetched late was done: now, or its share of the time until one after it was."""
+        later = next(((first + count, done) for first, count, _, done in self.in_flight if done is not None), None)
+        if later is None:
+            return time.perf_counter()
+        share = (step - self.window_step) / (later[0] - self.window_step)
+        return self.window_began + share * (later[1] - self.window_began)
 
     def _line(self, step: int, now: float) -> None:
         figures = self.cadence.summarise(self.notes.window, step)

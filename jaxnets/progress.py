@@ -58,7 +58,7 @@ class Progress:
 
     def _words(self) -> str:
         names = [n for n in self._figures if n in ("loss", "accuracy", "rmse", "examples/s") or n.startswith("valid ")]
-        return "  ".join(f"{name} {_short(self._figures[name])}" for name in names)
+        return "  ".join(f"{name} {short(self._figures[name])}" for name in names)
 
     def say(self, line: str) -> None:
         if self._bar is not None:
@@ -72,5 +72,10 @@ class Progress:
             self._bar = self._task = None
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
+    """A figure as a terminal shows it.
+
+    >>> short(1234.5), short(0.123456)
+    ('1,234', '0.1235')
+    """
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

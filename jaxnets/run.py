@@ -20,7 +20,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnets import compilation, config, data, evaluate, forward, metrics, optim, parallel, report, warm_start
+from jaxnets import (
+    compilation,
+    config,
+    data,
+    evaluate,
+    forward,
+    metrics,
+    optim,
+    parallel,
+    report,
+    tensorboard,
+    warm_start,
+)
 from jaxnets.build import (
     Parts,
     build,
@@ -52,14 +64,23 @@ class Result(NamedTuple):
 
 
 def run(
-    experiment: Experiment, run_dir: str | Path, *, allow: Iterable[str] = (), progress: Progress | None = None
+    experiment: Experiment,
+    run_dir: str | Path,
+    *,
+    allow: Iterable[str] = (),
+    progress: Progress | None = None,
+    event_files: bool = False,
 ) -> Result:
     """Trains to the end, tests, and writes the report; on a folder that holds a run, continues it.
+
+    event_files: the log as TensorBoard files in `tb/` as well; no part of the experiment, so it may change on the way.
 
     Raises ConfigError before anything compiles, if the experiment is not allowed or differs from the folder's in more
     than the paths of `allow`; DataError if the data is bad or has changed; Interrupted after a signal, once saved.
     """
     config.check(experiment)
+    if event_files:
+        tensorboard.check()
     run_dir = Path(run_dir)
     progress = progress or Progress()
     _check_folder(run_dir, experiment, tuple(allow))
@@ -68,12 +89,18 @@ def run(
             progress.say(f"{run_dir} is finished; here is its result (another --run-dir starts a new run)")
             if not (run_dir / "report.html").exists():  # killed between the two
                 report.write(run_dir)
+            if event_files:
+                _event_files(run_dir).close()
             return Result(run_dir, read_json(run_dir / "result.json"))
         dataset = data.load(experiment.data)
         schema = dataset.schema
         data.check(dataset, batch_size=experiment.data.batch_size)
         _check_fit(experiment, schema, run_dir)
-        return _Run(experiment, dataset, run_dir, progress, signals, allow=tuple(allow)).run()
+        return _Run(experiment, dataset, run_dir, progress, signals, allow=tuple(allow), event_files=event_files).run()
+
+
+def _event_files(run_dir: Path) -> metrics.Sink:
+    return tensorboard.tensorboard(run_dir / "tb", metrics.read(run_dir / "metrics.jsonl"))
 
 
 def _check_fit(experiment: Experiment, schema: Schema, run_dir: Path) -> None:
@@ -179,10 +206,12 @@ class _Run:
         progress: Progress,
         signals: Signals,
         *,
+        event_files: bool,
         allow: tuple[str, ...] = (),
     ) -> None:
         self.experiment, self.dataset, self.schema = experiment, dataset, dataset.schema
-        self.run_dir, self.progress, self.signals, self.allow = run_dir, progress, signals, allow
+        self.run_dir, self.progress, self.signals = run_dir, progress, signals
+        self.allow, self.event_files = allow, event_files
         self.moved = False  # to another environment or an allowed config
         self.train = dataset.splits["train"]
         self.total = total_steps(experiment, self.schema)
@@ -212,7 +241,7 @@ class _Run:
             dispatch = self._dispatch(train_state)
             self._validate_program(train_state)
             self.log = metrics.JsonLines(self.run_dir / "metrics.jsonl", offset=notes.log_offset)
-            with contextlib.closing(self.log):
+            with contextlib.closing(self.log), self._open_sinks():
                 train_state, notes, steps = self._fit(train_state, notes, start, dispatch)
                 self.log.flush()
             checkpoints.wait()
@@ -365,6 +394,22 @@ class _Run:
             sums = metrics.add(sums, jax.device_get(self.measured(train_state, self.numbers, batch)))
         return results(self.parts.task, sums)
 
+    @contextlib.contextmanager
+    def _open_sinks(self) -> Iterator[None]:
+        """The sinks beside the log: they follow from it, and are opened anew where it is cut."""
+        self.sinks = [_event_files(self.run_dir)] if self.event_files else []
+        try:
+            yield
+        finally:
+            for sink in self.sinks:
+                sink.close()
+
+    def _cut(self, offset: int) -> None:
+        self.log.cut(offset)
+        if self.event_files:
+            self.sinks.pop().close()
+            self.sinks.append(_event_files(self.run_dir))
+
     def _fit(
         self, train_state: TrainState, notes: Notes, start: int, dispatch: Dispatch
     ) -> tuple[TrainState, Notes, int]:
@@ -378,6 +423,8 @@ class _Run:
 
         def log(record: metrics.Record) -> int:
             self.log.write(record)
+            for sink in self.sinks:
+                sink.write(record)
             return self.log.offset()
 
         cadence = Cadence(self.last, dispatch.length, self.experiment.data.batch_size, summarise, self.better)
@@ -387,7 +434,7 @@ class _Run:
             save=lambda step, state, kept, value: self.checkpoints.save(step, state, kept, metric=value),
             restore=self._restore,
             log=log,
-            cut=self.log.cut,
+            cut=self._cut,
             explain=self._explain,
             say=self.progress.say,
             show=self.progress.show,

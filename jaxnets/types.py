@@ -45,6 +45,9 @@ class Apply(Protocol):
     ) -> tuple[PyTree, PyTree]: ...
 
 
+VIEW = "view:"  # a view's computations stand under jax.named_scope(VIEW + path), so that a jaxpr tells whose they are
+
+
 class Features(Protocol):
     """`(params, state, inputs) -> (outputs, {path: array})`; arrays in `taps` are added at their path."""
 

@@ -9,16 +9,16 @@ ROOT = Path(__file__).parents[1] / "jaxnets"
 # From first to last; rooms on one line do not know each other.
 ORDER = (
     ("errors",),
-    ("types", "files", "memory"),
+    ("types", "files", "memory", "columns"),
     ("data", "models", "tasks", "schedules"),
     ("optim",),
-    ("step", "generate"),
+    ("step", "generate", "anatomy"),
     ("parallel", "metrics", "signals", "progress", "compilation"),
-    ("checkpoint", "loop"),
+    ("checkpoint", "loop", "tensorboard", "doctor"),
     ("config",),
     ("build", "forward"),
     ("dispatch", "evaluate", "report", "warm_start"),
-    ("run", "predictions", "rehearsal", "range_test"),
+    ("run", "predictions", "rehearsal", "range_test", "continuations", "catalogue", "contents", "watch"),
     ("cli", "__init__"),
 )
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}

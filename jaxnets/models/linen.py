@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxnets.models.stack import unrolled_path
-from jaxnets.types import Array, Model, PyTree
+from jaxnets.types import VIEW, Array, Model, PyTree
 
 
 def from_linen(
@@ -66,8 +67,9 @@ def from_linen(
         seen: dict[str, Array] = {}
 
         def see(call: Any, arguments: Any, keywords: Any, context: nn.module.InterceptorContext) -> Any:
-            outputs = call(*arguments, **keywords)
             path = ".".join(name for name in (*unrolled_path.get(), *context.module.path) if name != "layer")
+            with jax.named_scope(VIEW + path) if path else contextlib.nullcontext():
+                outputs = call(*arguments, **keywords)
             if context.method_name != "__call__" or not path or not isinstance(outputs, jax.Array):
                 return outputs
             if taps and path in taps:

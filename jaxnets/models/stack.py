@@ -80,3 +80,18 @@ def _inside(path: tuple[str, ...]) -> Iterator[None]:
         yield
     finally:
         unrolled_path.reset(token)
+
+
+def view_paths(path: tuple[str, ...], shape: tuple[int, ...]) -> list[str]:
+    """The views that a variable at `path` belongs to: one, or one a layer where it is stacked.
+
+    >>> view_paths(("head", "kernel"), (8, 3))
+    ['head']
+    >>> view_paths(("blocks", "blocks", "layer", "mlp", "bias"), (2, 8))
+    ['blocks.0.mlp', 'blocks.1.mlp']
+    """
+    names = path[:-1]
+    for at in range(len(names) - 1):
+        if names[at : at + 2] == ("blocks", "layer"):
+            return [".".join((*names[:at], str(layer), *names[at + 2 :])) for layer in range(shape[0])]
+    return [".".join(names)]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -16,12 +14,10 @@ from jaxnets.data import Schema
 from jaxnets.errors import UsageError
 from jaxnets.files import read_json, write_atomically
 from jaxnets.report import intervals, svg
+from jaxnets.report.document import as_text, document, picture, section
 from jaxnets.report.svg import Line
 
 _UP = ("accuracy", "r2")  # shown first where they are there
-_PICTURE = 96  # pixels, the side of a most-wrong picture
-
-_STYLE = Path(__file__).with_name("style.css")
 
 
 def write(run_dir: Path) -> Path:
@@ -43,22 +39,16 @@ def write(run_dir: Path) -> Path:
         [
             _head(run_dir, settings, schema, result, environment),
             _cards(result, table),
-            _section("Training", "".join(_curves(records))),
-            _section("Test split", _outcome(schema, table)),
-            _section("Most wrong", _most_wrong(schema, table)),
-            _section("Samples", _samples(run_dir)),
-            _section("Config", _config(settings)),
-            _section("Data", _data(schema)),
-            _section("Environment", _environment(environment)),
+            section("Training", "".join(_curves(records))),
+            section("Test split", _outcome(schema, table)),
+            section("Most wrong", _most_wrong(schema, table)),
+            section("Samples", _samples(run_dir)),
+            section("Config", _config(settings)),
+            section("Data", _data(schema)),
+            section("Environment", _environment(environment)),
         ]
     )
-    title = html.escape(run_dir.resolve().name)
-    page = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1"><link rel="icon" href="data:,">'
-        f"<title>{title}</title><style>{_STYLE.read_text()}</style></head><body>{body}</body></html>\n"
-    )
-    write_atomically(run_dir / "report.html", page.encode())
+    write_atomically(run_dir / "report.html", document(run_dir.resolve().name, body).encode())
     return run_dir / "report.html"
 
 
@@ -71,10 +61,6 @@ def _table(path: Path) -> dict[str, np.ndarray]:
         return {}
     with np.load(path, allow_pickle=False) as file:
         return dict(file)
-
-
-def _section(title: str, content: str) -> str:
-    return f"<section><h2>{html.escape(title)}</h2>{content}</section>" if content else ""
 
 
 def _head(run_dir: Path, settings: Any, schema: Schema, result: Any, environment: Any) -> str:
@@ -180,11 +166,11 @@ def _most_wrong(schema: Schema, table: dict[str, np.ndarray]) -> str:
     row_of = {int(example): row for row, example in enumerate(table["id"])}
     rows = [row_of[int(example)] for example in table["wrong_id"]]
     if schema.input_kind == "token":
-        texts = [(table["loss"][row], _text(tokens)) for row, tokens in zip(rows, table["wrong_inputs"], strict=True)]
+        texts = [(table["loss"][row], as_text(tokens)) for row, tokens in zip(rows, table["wrong_inputs"], strict=True)]
         return "".join(f"<p>{loss:.3f} nats per token</p><pre>{html.escape(text)}</pre>" for loss, text in texts[:6])
     if schema.input_kind == "image":
         cells = [
-            f'<div><img alt="row {table["row"][row]}" src="{_picture(image)}">{_verdict(schema, table, row)}</div>'
+            f'<div><img alt="row {table["row"][row]}" src="{picture(image)}">{_verdict(schema, table, row)}</div>'
             for row, image in zip(rows, table["wrong_inputs"], strict=True)
         ]
         return f'<div class="wrongs">{"".join(cells)}</div>'
@@ -210,23 +196,6 @@ def _wrong_rows(schema: Schema, table: dict[str, np.ndarray], rows: list[int]) -
         features = "".join(f"<td>{value:.5g}</td>" for value in np.ravel(table["wrong_inputs"][place]))
         lines.append(f"<tr><td>{_verdict(schema, table, row)}</td><td>{table['loss'][row]:.4g}</td>{features}</tr>")
     return f'<div class="scroll"><table><tr>{head}</tr>{"".join(lines)}</table></div>'
-
-
-def _picture(image: np.ndarray) -> str:
-    from PIL import Image
-
-    scaled = image if image.dtype == np.uint8 else 255 * (image - image.min()) / (np.ptp(image) or 1)
-    pixels = np.asarray(scaled).astype(np.uint8)
-    picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-    if max(picture.size) > _PICTURE:
-        picture.thumbnail((_PICTURE, _PICTURE))
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def _text(tokens: np.ndarray) -> str:
-    return bytes(np.asarray(tokens, np.uint8)).decode("utf-8", "replace")
 
 
 def _samples(run_dir: Path) -> str:

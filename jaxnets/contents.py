@@ -1,0 +1,119 @@
+"""What the source of a config holds: counts, shapes, classes, what was fitted; and examples as a step will see them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxnets import data
+from jaxnets.build import check_schema, model_batch
+from jaxnets.columns import columns
+from jaxnets.config import Experiment
+from jaxnets.data import Dataset, Schema
+from jaxnets.errors import UsageError
+from jaxnets.report import sheet
+
+_EXAMPLES = 16  # on the sheet
+
+
+def show(experiment: Experiment, *, out: Path | None) -> None:
+    """Prints what the source holds, and writes the sheet of examples to `out`.
+
+    Raises UsageError if `out` cannot be a page, ConfigError or DataError as a run of this config would.
+    """
+    if out is not None and (out.suffix != ".html" or not out.absolute().parent.is_dir()):
+        raise UsageError(f"--out {out} is not allowed; give a file that ends in .html in a folder that is there")
+    dataset = data.load(experiment.data)
+    data.check(dataset, batch_size=experiment.data.batch_size)
+    check_schema(experiment, dataset.schema)
+    facts, counts, fitted = described(dataset), counted(dataset), moments(dataset.schema)
+    print(columns(list(facts.items())))
+    print("\n" + columns(counts, right=(1, 2, 3)))
+    if len(fitted) > 1:
+        print("\n" + columns(fitted, right=(1, 2)))
+    if out is not None:
+        sheet.write(out, dataset.schema, facts, counts, fitted, examples(experiment, dataset))
+        print(f"\n{_EXAMPLES} training examples in {out}")
+
+
+def described(dataset: Dataset) -> dict[str, str]:
+    """The source in words."""
+    schema = dataset.schema
+    size = sum(array.nbytes for split in dataset.splits.values() for array in split.arrays.values())
+    targets = {
+        "class": f"one of {len(schema.classes)} classes",
+        "real": f"numbers: {', '.join(schema.target_names)}",
+        "token": f"the next of {schema.vocabulary_size} tokens",
+    }
+    shape = " × ".join(map(str, schema.input_shape))
+    return {
+        "source": schema.source,
+        "fingerprint": schema.fingerprint,
+        "inputs": f"{schema.input_kind}s of {shape}, {schema.input_dtype}",
+        "targets": targets[schema.target_kind],
+        "in memory": f"{size / 1e6:,.1f} MB",
+    }
+
+
+def counted(dataset: Dataset) -> list[tuple[str, ...]]:
+    """A table with a column a split: its examples, those of each class, the spread of each target, or its tokens."""
+    schema, splits = dataset.schema, list(dataset.splits.values())
+    rows = [("", *dataset.splits), ("examples", *(f"{split.length:,}" for split in splits))]
+    if schema.target_kind == "class":
+        found = [np.bincount(split.arrays["targets"], minlength=len(schema.classes)) for split in splits]
+        rows += [(f"class {name}", *(f"{n[i]:,}" for n in found)) for i, name in enumerate(schema.classes)]
+    elif schema.target_kind == "real":
+        for index, name in enumerate(schema.target_names):
+            values = [split.arrays["targets"][:, index] for split in splits]
+            for words, measure in (("least", np.min), ("mean", np.mean), ("largest", np.max)):
+                rows.append((f"{words} {name}", *(f"{measure(column):.5g}" for column in values)))
+    else:
+        rows.append(("tokens", *(f"{len(split.arrays['tokens']):,}" for split in splits)))
+        rows.append(("different tokens", *(f"{len(np.unique(split.arrays['tokens'])):,}" for split in splits)))
+    return rows
+
+
+def moments(schema: Schema) -> list[tuple[str, ...]]:
+    """A table of what was fitted on the train split: of features, of channels from 0 to 1, of targets."""
+    names = schema.feature_names or tuple(f"channel {i}" for i in range(len(schema.input_mean)))
+    pairs = list(zip(names, schema.input_mean, schema.input_std, strict=False))
+    pairs += [
+        (f"target {name}", mean, std)
+        for name, mean, std in zip(schema.target_names, schema.target_mean, schema.target_std, strict=True)
+    ]
+    head = ("fitted on the train split", "mean", "deviation")
+    return [head, *((name, f"{mean:.6g}", f"{std:.6g}") for name, mean, std in pairs)]
+
+
+def examples(experiment: Experiment, dataset: Dataset) -> list[sheet.Example]:
+    """The first examples of the first batch, as they are and as a training step sees them."""
+    schema, train = dataset.schema, dataset.splits["train"]
+    size = experiment.data.batch_size
+    ids = data.order(int(experiment.seed), 0, batch_size=size, length=train.length)
+    batch = data.gather(train.arrays, ids, window=train.window, stride=train.stride)
+    shown = _augmented(experiment, schema, batch) if schema.input_kind == "image" else batch
+    return [
+        sheet.Example(
+            int(ids[i]),
+            np.asarray(batch["inputs"][i]),
+            np.asarray(shown["inputs"][i]),
+            np.asarray(shown["targets"][i]) if "targets" in shown else None,
+        )
+        for i in range(min(_EXAMPLES, size))
+    ]
+
+
+def _augmented(experiment: Experiment, schema: Schema, batch: Any) -> Any:
+    """The batch through the step's own augmentation, with its images as they were before they were standardised."""
+    seen = jax.jit(lambda given, key: model_batch(experiment, schema, given, key=key))(
+        batch, jax.random.key(int(experiment.seed))
+    )
+    images = np.asarray(seen["inputs"], np.float64)
+    if schema.input_mean:
+        images = images * np.asarray(schema.input_std) + np.asarray(schema.input_mean)
+    if schema.input_dtype == "uint8":
+        images = np.clip(np.round(images * 255), 0, 255).astype(np.uint8)
+    return {**seen, "inputs": images}

@@ -1,0 +1,46 @@
+"""What every page has: one self-contained file with the style sheet in it, sections, pictures and texts."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from pathlib import Path
+
+import numpy as np
+
+_STYLE = Path(__file__).with_name("style.css")
+_PICTURE = 96  # pixels, the longer side of a picture at most
+
+
+def document(title: str, body: str) -> str:
+    """A whole page; `body` is HTML."""
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1"><link rel="icon" href="data:,">'
+        f"<title>{html.escape(title)}</title><style>{_STYLE.read_text()}</style></head><body>{body}</body></html>\n"
+    )
+
+
+def section(title: str, content: str) -> str:
+    """A heading over HTML; "" where there is nothing to show."""
+    return f"<section><h2>{html.escape(title)}</h2>{content}</section>" if content else ""
+
+
+def picture(image: np.ndarray) -> str:
+    """An image (h w c) as the address of a PNG; what is not uint8 is spread from its least to its largest value."""
+    from PIL import Image
+
+    scaled = image if image.dtype == np.uint8 else 255 * (image - image.min()) / (np.ptp(image) or 1)
+    pixels = np.asarray(scaled).astype(np.uint8)
+    shown = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    if max(shown.size) > _PICTURE:
+        shown.thumbnail((_PICTURE, _PICTURE))
+    buffer = io.BytesIO()
+    shown.save(buffer, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def as_text(tokens: np.ndarray) -> str:
+    """Bytes as a reader sees them; what is no UTF-8 becomes the replacement character."""
+    return bytes(np.asarray(tokens, np.uint8)).decode("utf-8", "replace")

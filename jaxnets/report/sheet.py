@@ -1,0 +1,87 @@
+"""A sheet of training examples, before and after augmentation: what a network is going to be shown."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxnets.data import Schema
+from jaxnets.files import write_atomically
+from jaxnets.report import svg
+from jaxnets.report.document import as_text, document, picture, section
+
+_LEAST_SHARE = 0.005  # of a mixed label that is worth a word
+
+
+class Example(NamedTuple):
+    """One training example: as the source holds it, and as a step sees it, in the source's own scale."""
+
+    number: int
+    before: np.ndarray
+    after: np.ndarray
+    target: np.ndarray | None  # a class number, probabilities where labels are mixed, numbers; None for text
+
+
+def write(
+    out: Path,
+    schema: Schema,
+    facts: Mapping[str, str],
+    counts: Sequence[Sequence[str]],
+    fitted: Sequence[Sequence[str]],
+    examples: Sequence[Example],
+) -> None:
+    """Writes the page; `counts` and `fitted` are tables whose first row is their head."""
+    body = "".join(
+        [
+            f"<header><h1>{html.escape(schema.source)}</h1><p>what a training step is going to see</p></header>",
+            section("Examples", _examples(schema, examples)),
+            section("Source", svg.table(facts)),
+            section("Splits", _table(counts)),
+            section("Fitted", _table(fitted) if len(fitted) > 1 else ""),
+        ]
+    )
+    write_atomically(out, document(schema.source, body).encode())
+
+
+def _examples(schema: Schema, examples: Sequence[Example]) -> str:
+    if schema.input_kind == "token":
+        return "".join(f"<p>window {e.number}</p><pre>{html.escape(as_text(e.before))}</pre>" for e in examples)
+    if schema.input_kind == "row":
+        head = ("example", *_target_names(schema), *schema.feature_names)
+        rows = [(str(e.number), *_target(schema, e), *(f"{x:.5g}" for x in e.before.ravel())) for e in examples]
+        return _table([head, *rows])
+    cells = [
+        f'<div><img alt="example {e.number}" src="{picture(e.before)}">'
+        f'<img alt="example {e.number}, augmented" src="{picture(e.after)}"><br>'
+        f"{html.escape(', '.join(_target(schema, e)))} <small>example {e.number}</small></div>"
+        for e in examples
+    ]
+    return f'<p>left as it is, right as augmented</p><div class="pairs">{"".join(cells)}</div>'
+
+
+def _target_names(schema: Schema) -> tuple[str, ...]:
+    return ("class",) if schema.target_kind == "class" else schema.target_names
+
+
+def _target(schema: Schema, example: Example) -> tuple[str, ...]:
+    """The target in words; a mixed one by its parts, the largest first."""
+    target = np.asarray(example.target)
+    if schema.target_kind == "real":
+        return tuple(f"{value:.5g}" for value in target.ravel())
+    if target.ndim == 0:
+        return (schema.classes[int(target)],)
+    kept = [int(i) for i in np.argsort(-target, kind="stable") if target[i] >= _LEAST_SHARE]
+    return (" + ".join(f"{target[i]:.0%} {schema.classes[i]}" for i in kept),)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in rows[0])
+    lines = [
+        f"<tr><th>{html.escape(row[0])}</th>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row[1:])}</tr>"
+        for row in rows[1:]
+    ]
+    return f'<div class="scroll"><table><tr>{head}</tr>{"".join(lines)}</table></div>'

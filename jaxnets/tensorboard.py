@@ -1,0 +1,94 @@
+"""A run's records as TensorBoard event files, in its folder `tb/`.
+
+The files follow from `metrics.jsonl`, which is what counts: at each start, and after each return to a checkpoint, they
+are written anew from it. So no step stands there twice, and a run may be continued with them or without. Records are
+written by the caller's thread: a full disk ends the run with a sentence, as it does for the log.
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxnets.errors import MissingExtra
+from jaxnets.metrics import Record, Sink
+
+_FLUSH_SECONDS = 5.0  # between what a reader sees; a flush waits for the disk
+
+
+def check() -> None:
+    """Raises MissingExtra if the files cannot be written here."""
+    try:
+        importlib.import_module("tensorboardX")
+    except ImportError as error:
+        raise MissingExtra("tensorboardX", extra="tensorboard", purpose="to write TensorBoard files") from error
+
+
+def tensorboard(folder: Path, records: Sequence[Record]) -> Sink:
+    """A sink to an event file of `folder` that holds `records` already; older files of the folder are removed."""
+    files, events, summaries = (_module(name) for name in ("event_file_writer", "proto.event_pb2", "proto.summary_pb2"))
+    folder.mkdir(exist_ok=True)
+    for old in folder.glob("events.out.tfevents.*"):
+        old.unlink()
+    writer = files.EventsWriter(str(folder / "events"))
+    clock = _Clock(records)
+    flushed = time.monotonic()
+
+    def put(record: Record) -> None:
+        values = [summaries.Summary.Value(tag=tag, simple_value=value) for tag, value in scalars(record)]
+        summary = summaries.Summary(value=values)
+        writer.write_event(events.Event(wall_time=clock(record), step=record["step"], summary=summary))
+
+    def write(record: Record) -> None:
+        nonlocal flushed
+        put(record)
+        if time.monotonic() - flushed >= _FLUSH_SECONDS:
+            writer.flush()
+            flushed = time.monotonic()
+
+    # A TensorBoard that is open forgets what it read from the files before.
+    start = events.SessionLog(status=events.SessionLog.START)
+    writer.write_event(events.Event(wall_time=time.time(), step=0, session_log=start))
+    for record in records:
+        put(record)
+    writer.flush()
+    return Sink(write, writer.flush, writer.close)
+
+
+def _module(name: str) -> Any:
+    """A part of tensorboardX; its protocol buffers are made while it is imported, unseen by type checkers."""
+    return importlib.import_module(f"tensorboardX.{name}")
+
+
+def scalars(record: Record) -> Iterator[tuple[str, float]]:
+    """(tag, value) of a record: curves of the same figure share the part before the slash, and so one section.
+
+    >>> list(scalars({"step": 5, "train": {"loss": 0.5}, "time": {"seconds": 2.0, "examples_per_second": 9.0}}))
+    [('loss/train', 0.5), ('examples_per_second/train', 9.0)]
+    """
+    for split in ("train", "valid"):
+        for name, value in record.get(split, {}).items():
+            yield f"{name}/{split}", float(value)
+    if "examples_per_second" in record["time"]:
+        yield "examples_per_second/train", float(record["time"]["examples_per_second"])
+
+
+class _Clock:
+    """The wall time of a record, as if its run had never paused: TensorBoard's relative time is then training time."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self._seconds = max((_seconds(record) for record in records), default=0.0)
+        self._zero = time.time() - self._seconds
+        self._seconds = 0.0
+
+    def __call__(self, record: Record) -> float:
+        self._seconds = max(self._seconds, _seconds(record))
+        return self._zero + self._seconds
+
+
+def _seconds(record: Record) -> float:
+    time_of: dict[str, Any] = record["time"]
+    return time_of["seconds"] if "train" in record else 0.0
