@@ -224,7 +224,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _settings(words: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
     """(what argparse reads, the settings `--a.b.c VALUE` and `--a.b.c=VALUE` as pairs).
 
-    Only commands that read a config take settings. They are taken out first, wherever they stand: argparse would hand their values to the positional arguments.
+    Only commands that read a config take settings. They are taken out first, wherever they stand: argparse would hand
+    their values to the positional arguments.
     """
     command = words[0] if words else ""
     if command not in _TAKE_SETTINGS:
