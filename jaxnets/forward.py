@@ -9,6 +9,7 @@ half a year by the promise of `jax.export`; config and checkpoints remain the ar
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from jaxnets.files import hash_file, write_atomically
 from jaxnets.types import Model, PyTree
 
 PROGRAM, WEIGHTS = "forward.stablehlo", "weights.safetensors"
+_HASHES = "sha256"
 
 
 def write_program(run_dir: Path, model: Model, schema: Schema, params: PyTree, state: PyTree, *, length: int) -> None:
@@ -51,7 +53,8 @@ def write_weights(run_dir: Path, params: PyTree, state: PyTree) -> None:
     leaves, _ = jax.tree_util.tree_flatten_with_path((params, state))
     named = {f"{i:05d}{jax.tree_util.keystr(path)}": np.asarray(leaf) for i, (path, leaf) in enumerate(leaves)}
     hashes = {"program": hash_file(run_dir / PROGRAM), "weights": _hash(named)}
-    write_atomically(run_dir / WEIGHTS, save(named, metadata=hashes))
+    # One entry: safetensors writes several in an order that changes from process to process.
+    write_atomically(run_dir / WEIGHTS, save(named, metadata={_HASHES: json.dumps(hashes)}))
 
 
 def _hash(named: dict[str, np.ndarray]) -> str:
@@ -92,7 +95,8 @@ def _read_leaves(run_dir: Path) -> list[Any]:
     for name in (PROGRAM, WEIGHTS):
         if not (run_dir / name).is_file():
             raise CheckpointError(f"{run_dir} has no {name}: the run has not finished; continue it with jaxnets train")
-    named, hashes = read_weights(run_dir / WEIGHTS)
+    named, metadata = read_weights(run_dir / WEIGHTS)
+    hashes = json.loads(metadata.get(_HASHES, "{}"))
     for name, key, found in ((WEIGHTS, "weights", _hash(named)), (PROGRAM, "program", hash_file(run_dir / PROGRAM))):
         if hashes.get(key) != found:
             raise CheckpointError(f"{run_dir / name} is not what was written; train again to rebuild it")

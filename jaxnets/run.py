@@ -514,7 +514,7 @@ class _Run:
         return TrainState(*restored.tree), restored.step
 
     def _samples(self, params: PyTree, state: PyTree) -> None:
-        """`samples.txt`: what a language model of bytes writes when it continues the validation text."""
+        """`samples.txt`: what a language model of bytes writes when it continues the test text."""
         if self.schema.input_kind != "token" or self.schema.vocabulary_size != 256:
             return
         from jaxnets.generate import generate
@@ -523,7 +523,7 @@ class _Run:
         if model.cache is None:
             return
         context = self.experiment.data.context or 64
-        tokens = np.asarray(self.dataset.splits["valid"].arrays["tokens"][: max(1, context // 4)], np.int32)[None]
+        tokens = np.asarray(self.dataset.splits["test"].arrays["tokens"][: max(1, context // 4)], np.int32)[None]
         written = generate(
             model, params, state, jnp.asarray(np.repeat(tokens, 4, axis=0)), key=jax.random.key(0),
             max_tokens=context - tokens.shape[1], temperature=0.8, context=context,

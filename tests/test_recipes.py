@@ -68,9 +68,9 @@ def test_diabetes_against_ridge_on_the_same_splits(tmp_path):
 @pytest.mark.timeout(3600)
 @needs_data
 def test_shakespeare(tmp_path):
-    found = figures("shakespeare_gpt", tmp_path)["valid"]["loss"]
-    print("shakespeare", found)
-    assert found <= 1.85
+    found = figures("shakespeare_gpt", tmp_path)
+    print("shakespeare", found["valid"]["loss"], found["test"]["loss"])
+    assert found["valid"]["loss"] <= 1.85 and found["test"]["loss"] <= 1.85
 
 
 @pytest.mark.slow
@@ -79,4 +79,4 @@ def test_python_text(tmp_path):
     """The text is that of this interpreter, so the figure is a bound for all of 3.11 to 3.13."""
     found = figures("python_text_gpt", tmp_path)["test"]["bits_per_byte"]
     print("python_text", found)
-    assert found <= 2.0
+    assert found <= 1.9

@@ -108,7 +108,7 @@ def test_once_ends_though_the_run_does_not(finished, tmp_path, capsys):
     assert code == 2 and "is not a run folder" in errors
     (tmp_path / "config.json").write_text("{")
     code, _, errors = main(capsys, "watch", tmp_path)
-    assert code == 2 and "is damaged" in errors
+    assert code == 4 and "config.json is missing or damaged" in errors
 
 
 def test_watching_touches_no_device(finished):

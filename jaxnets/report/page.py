@@ -203,7 +203,7 @@ def _samples(run_dir: Path) -> str:
     if not path.is_file():
         return ""
     texts = path.read_text(encoding="utf-8", errors="replace").split("\n\n--------\n\n")
-    words = "<p>The first quarter of each is the beginning of the validation text; the model wrote the rest.</p>"
+    words = "<p>The first quarter of each is the beginning of the test text; the model wrote the rest.</p>"
     return words + "".join(f"<pre>{html.escape(text)}</pre>" for text in texts)
 
 
