@@ -96,7 +96,10 @@ def _read_leaves(run_dir: Path) -> list[Any]:
         if not (run_dir / name).is_file():
             raise CheckpointError(f"{run_dir} has no {name}: the run has not finished; continue it with jaxnets train")
     named, metadata = read_weights(run_dir / WEIGHTS)
-    hashes = json.loads(metadata.get(_HASHES, "{}"))
+    try:
+        hashes = json.loads(metadata.get(_HASHES, "{}"))
+    except ValueError:  # the header itself is damaged
+        hashes = {}
     for name, key, found in ((WEIGHTS, "weights", _hash(named)), (PROGRAM, "program", hash_file(run_dir / PROGRAM))):
         if hashes.get(key) != found:
             raise CheckpointError(f"{run_dir / name} is not what was written; train again to rebuild it")

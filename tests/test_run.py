@@ -198,11 +198,13 @@ def test_damaged_files_of_a_run_are_one_sentence(tmp_path):
         with pytest.raises(CheckpointError, match=name.replace(".", r"\.")):
             evaluate.test(tmp_path / "run")
         (tmp_path / "run" / name).write_bytes(whole)
-    flipped = bytearray((tmp_path / "run" / "weights.safetensors").read_bytes())
-    flipped[-3] ^= 1
-    (tmp_path / "run" / "weights.safetensors").write_bytes(flipped)
-    with pytest.raises(CheckpointError, match="weights.safetensors is not what was written"):
-        evaluate.test(tmp_path / "run")
+    whole = (tmp_path / "run" / "weights.safetensors").read_bytes()
+    for place in (whole.index(b'"sha256"') + 12, whole.index(b'"sha256"') + 40, len(whole) - 3):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1
+        (tmp_path / "run" / "weights.safetensors").write_bytes(flipped)
+        with pytest.raises(CheckpointError, match="(weights.safetensors|forward.stablehlo) is (not what was written|damaged)"):
+            evaluate.test(tmp_path / "run")
 
 
 def test_folders_that_are_no_runs_are_refused(tmp_path):
