@@ -50,8 +50,9 @@ def choose(
     if path.exists():
         found = read_json(path)
         compiled = compile_form(int(found["length"]))
-        if found["program"] != compiled.program:
+        if found["program"] not in (None, compiled.program):
             changed()
+        if found["program"] != compiled.program:
             _store(path, found | {"program": compiled.program})
         return _dispatch(compiled, feed)
     bare = compile_form(1)
@@ -67,6 +68,12 @@ def choose(
     found = {"length": chosen.length, "bare_seconds": bare_seconds, "block_seconds": block_seconds}
     _store(path, found | {"program": chosen.program})
     return _dispatch(chosen, feed)
+
+
+def forget_program(path: Path) -> None:
+    """Makes the form in `path`, if there is one, good for any program: config or environment have changed."""
+    if path.exists():
+        _store(path, read_json(path) | {"program": None})
 
 
 def _store(path: Path, found: dict[str, Any]) -> None:

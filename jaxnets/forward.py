@@ -1,15 +1,14 @@
 """The forward pass as a file: what a run needs to be tested, used and served without its source.
 
 `forward.stablehlo` maps (weights, raw inputs) to the model's outputs, preprocessing included, for any batch size on
-cpu, cuda and tpu. `weights.safetensors` holds the weights in the order that it takes them, and the hashes of both in
-its header, since neither format notices a flipped bit. The format is readable for
-half a year by the promise of `jax.export`; config and checkpoints remain the archive.
+cpu, cuda and tpu. `weights.safetensors` holds the weights in the order that it takes them. Neither format notices a
+flipped bit, so the one's hash stands in its header and the other's beside it, in `forward.sha256`. The format is
+readable for half a year by the promise of `jax.export`; config and checkpoints remain the archive.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from jaxnets.files import hash_file, write_atomically
 from jaxnets.types import Model, PyTree
 
 PROGRAM, WEIGHTS = "forward.stablehlo", "weights.safetensors"
-_HASHES = "sha256"
+_BESIDE = "forward.sha256"  # as sha256sum writes and checks it
 
 
 def write_program(run_dir: Path, model: Model, schema: Schema, params: PyTree, state: PyTree, *, length: int) -> None:
@@ -43,18 +42,18 @@ def write_program(run_dir: Path, model: Model, schema: Schema, params: PyTree, s
     exported = export.export(jax.jit(forward), platforms=("cpu", "cuda", "tpu"))(
         shapes, jax.ShapeDtypeStruct((batch, *one), dtype)
     )
-    write_atomically(run_dir / PROGRAM, bytes(exported.serialize()))
+    content = bytes(exported.serialize())
+    write_atomically(run_dir / PROGRAM, content)
+    write_atomically(run_dir / _BESIDE, f"{hashlib.sha256(content).hexdigest()}  {PROGRAM}\n".encode())
 
 
 def write_weights(run_dir: Path, params: PyTree, state: PyTree) -> None:
-    """Writes `weights.safetensors`: the leaves of (params, state), named by position and path; after the program."""
+    """Writes `weights.safetensors`: the leaves of (params, state), named by position and path."""
     from safetensors.numpy import save
 
     leaves, _ = jax.tree_util.tree_flatten_with_path((params, state))
     named = {f"{i:05d}{jax.tree_util.keystr(path)}": np.asarray(leaf) for i, (path, leaf) in enumerate(leaves)}
-    hashes = {"program": hash_file(run_dir / PROGRAM), "weights": _hash(named)}
-    # One entry: safetensors writes several in an order that changes from process to process.
-    write_atomically(run_dir / WEIGHTS, save(named, metadata={_HASHES: json.dumps(hashes)}))
+    write_atomically(run_dir / WEIGHTS, save(named, metadata={"sha256": _hash(named)}))
 
 
 def _hash(named: dict[str, np.ndarray]) -> str:
@@ -96,13 +95,11 @@ def _read_leaves(run_dir: Path) -> list[Any]:
         if not (run_dir / name).is_file():
             raise CheckpointError(f"{run_dir} has no {name}: the run has not finished; continue it with jaxnets train")
     named, metadata = read_weights(run_dir / WEIGHTS)
-    try:
-        hashes = json.loads(metadata.get(_HASHES, "{}"))
-    except ValueError:  # the header itself is damaged
-        hashes = {}
-    for name, key, found in ((WEIGHTS, "weights", _hash(named)), (PROGRAM, "program", hash_file(run_dir / PROGRAM))):
-        if hashes.get(key) != found:
-            raise CheckpointError(f"{run_dir / name} is not what was written; train again to rebuild it")
+    if metadata.get("sha256") != _hash(named):
+        raise CheckpointError(f"{run_dir / WEIGHTS} is not what was written; train again to rebuild it")
+    beside = run_dir / _BESIDE
+    if not beside.is_file() or beside.read_bytes().split()[:1] != [hash_file(run_dir / PROGRAM).encode()]:
+        raise CheckpointError(f"{run_dir / PROGRAM} is not what was written; train again to rebuild it")
     return [jax.numpy.asarray(named[name]) for name in sorted(named)]
 
 

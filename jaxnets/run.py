@@ -46,7 +46,7 @@ from jaxnets.build import (
 from jaxnets.checkpoint import Checkpoints
 from jaxnets.config import Experiment
 from jaxnets.data import Dataset, Schema
-from jaxnets.dispatch import Dispatch, choose
+from jaxnets.dispatch import Dispatch, choose, forget_program
 from jaxnets.errors import CheckpointError, ConfigError, Interrupted, NonFiniteError, UsageError, near
 from jaxnets.files import read_json, write_atomically
 from jaxnets.loop import Actions, Cadence, Notes, better, fit
@@ -212,7 +212,6 @@ class _Run:
         self.experiment, self.dataset, self.schema = experiment, dataset, dataset.schema
         self.run_dir, self.progress, self.signals = run_dir, progress, signals
         self.allow, self.event_files = allow, event_files
-        self.moved = False  # to another environment or an allowed config
         self.train = dataset.splits["train"]
         self.total = total_steps(experiment, self.schema)
         self.last = min(self.total, experiment.loop.limit_steps or self.total)
@@ -258,23 +257,23 @@ class _Run:
 
     def _describe(self) -> None:
         """The files that say what this run is; written before the first step, whole or not at all."""
+        if _differs(self.run_dir, self.experiment):
+            forget_program(self.run_dir / "dispatch.json")
+            (self.run_dir / "result.json").unlink(missing_ok=True)  # it is that of the experiment before the change
+        write_atomically(self.run_dir / "config.json", config.dump(self.experiment).encode())
         write_atomically(self.run_dir / "schema.json", (json.dumps(self.schema.to_json(), indent=2) + "\n").encode())
         now = environment()
         old = self.run_dir / "env.json"
         if old.exists():
             before = read_json(old)
             changed = [k for k in ("packages", "devices", "threads", "platform", "python") if before.get(k) != now[k]]
-            self.moved = bool(changed)
             if changed:
+                forget_program(self.run_dir / "dispatch.json")
                 self.progress.say(
                     f"another environment than before ({', '.join(changed)}): continues within float tolerance, "
                     "not bit for bit"
                 )
         write_atomically(old, (json.dumps(now, indent=2) + "\n").encode())
-        if _differs(self.run_dir, self.experiment):
-            (self.run_dir / "result.json").unlink(missing_ok=True)  # it is that of the experiment before the change
-            self.moved = True
-        write_atomically(self.run_dir / "config.json", config.dump(self.experiment).encode())
         parameters = sum(leaf.size for leaf in jax.tree.leaves((self.shapes.params, self.shapes.frozen)))
         self.parameters = parameters
         counts = ", ".join(f"{count} {split}" for split, count in dict(self.schema.counts).items())
@@ -351,7 +350,7 @@ class _Run:
 
     def _check_program(self) -> None:
         """Refuses to continue with a step that is another function than before, where nothing says why it should be."""
-        if not self.moved and "program" not in self.allow:
+        if "program" not in self.allow:
             raise ConfigError(
                 f"the step of {self.run_dir} is not the one that it began with, though its config and environment are: "
                 "a function of your own, or jaxnets itself, has changed; restore it, give another --run-dir, "
