@@ -79,7 +79,7 @@ def symmetric(probabilities, targets, cross, reverse, least):
         (SymmetricCrossEntropy(), lambda p, t: symmetric(p, t, 0.1, 1.0, -4.0)),
         (SymmetricCrossEntropy(cross_weight=0.0, reverse_weight=2.0), lambda p, t: 8.0 * (1 - (p * t).sum(1))),
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__,
 )
 def test_losses_are_their_closed_forms(loss, expected):
     logits, labels = draw.normal(size=(8, 5)) * 3, draw.integers(0, 5, 8)
