@@ -15,6 +15,7 @@ import numpy as np
 
 from jaxnets import config, data, optim
 from jaxnets.build import build, check_model, check_schema, experiment_step
+from jaxnets.columns import sparkline
 from jaxnets.config import Experiment
 from jaxnets.errors import UsageError
 from jaxnets.step import init_state, merge_params
@@ -22,7 +23,6 @@ from jaxnets.types import Batch
 
 _SMOOTH = 0.9  # of the exponential mean of the losses
 _DIVERGED = 4.0  # times the least loss
-_BARS = "▁▂▃▄▅▆▇█"
 _COLUMNS = 60
 
 
@@ -106,10 +106,8 @@ def text(found: Found) -> str:
     """The test for a terminal: a bar for each rate, as high as the loss, and the suggestion."""
     if not len(found.losses):
         return "the loss was not finite at the first step already; lower --low"
-    chosen = np.unique(np.linspace(0, len(found.losses) - 1, _COLUMNS).astype(int))
-    low, high = found.losses.min(), min(found.losses.max(), 1.2 * found.losses[0])
-    heights = np.clip((found.losses[chosen] - low) / ((high - low) or 1.0), 0, 1) * (len(_BARS) - 1)
-    bars = "".join(_BARS[int(round(height))] for height in heights)
+    low = found.losses.min()
+    bars = sparkline(np.minimum(found.losses, 1.2 * found.losses[0]).tolist(), width=_COLUMNS)
     ends = f"loss {found.losses[0]:.4g} at rate {found.rates[0]:.2g}, {found.losses[-1]:.4g} at {found.rates[-1]:.2g}"
     lines = [bars, f"{ends}; least {low:.4g} at {found.rates[found.losses.argmin()]:.2g}"]
     if found.suggestion is None:

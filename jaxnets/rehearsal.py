@@ -11,11 +11,11 @@ import numpy as np
 
 from jaxnets import config, data, optim, parallel
 from jaxnets.build import build, check_model, check_schema, experiment_step, total_steps
+from jaxnets.columns import sparkline
 from jaxnets.config import Experiment
 from jaxnets.step import merge_params
 from jaxnets.types import PyTree
 
-_BARS = "▁▂▃▄▅▆▇█"
 _COLUMNS = 60
 
 
@@ -112,10 +112,9 @@ def _memory_lines(found: Memory) -> list[str]:
 
 
 def _schedule_lines(experiment: Experiment, total: int) -> list[str]:
-    """A bar for each part of the run, as high as the learning rate in its middle."""
+    """A bar for each part of the run, as high as the learning rate."""
     steps = np.unique(np.linspace(0, total - 1, min(_COLUMNS, total)).astype(int))
     rate = optim.learning_rate(experiment.optim, total_steps=total)
     values = np.asarray(jax.vmap(rate)(jnp.asarray(steps)), np.float64)
-    top = values.max() or 1.0
-    bars = "".join(_BARS[int(round(value / top * (len(_BARS) - 1)))] for value in values)
-    return [bars, f"{values[0]:.3g} at the first step, {top:.3g} at most, {values[-1]:.3g} at the last"]
+    ends = f"{values[0]:.3g} at the first step, {values.max():.3g} at most, {values[-1]:.3g} at the last"
+    return [sparkline(values.tolist(), width=_COLUMNS), ends]

@@ -11,6 +11,7 @@ from jaxnets.data import Data
 from jaxnets.loop import Loop
 from jaxnets.models import MLP
 from jaxnets.optim import AdamW
+from jaxnets.progress import Progress
 from jaxnets.tasks import Classification
 
 CONFIG = """
@@ -55,6 +56,17 @@ def command(*words, **environment):
         timeout=300,
     )
     return done.returncode, done.stdout, done.stderr
+
+
+class Said(Progress):
+    """Keeps what a run says."""
+
+    def __init__(self):
+        super().__init__(quiet=True)
+        self.lines = []
+
+    def say(self, line):
+        self.lines.append(line)
 
 
 def log_of(run_dir):

@@ -13,7 +13,7 @@ import optax
 import pytest
 from safetensors.numpy import load_file
 from sklearn import metrics as reference
-from small import command, experiment, log_of, loop
+from small import Said, command, experiment, log_of, loop
 
 from jaxnets import evaluate
 from jaxnets.build import build, experiment_step
@@ -23,7 +23,6 @@ from jaxnets.errors import CheckpointError, ConfigError, DataError, UsageError
 from jaxnets.loop import Loop
 from jaxnets.models import CNN, GPT, MLP, mlp
 from jaxnets.optim import AdamW, Custom, Group, ScheduleFreeAdamW
-from jaxnets.progress import Progress
 from jaxnets.run import run
 from jaxnets.step import init_state
 from jaxnets.tasks import LanguageModelling, Regression
@@ -142,17 +141,6 @@ def test_lost_best_weights_are_named_and_the_last_are_tested(tmp_path):
     again = run(bad, tmp_path / "run", progress=said)
     assert again.figures["tested_step"] == 60
     assert any(f"step {best}, are lost" in line for line in said.lines)
-
-
-class Said(Progress):
-    """Keeps what is said."""
-
-    def __init__(self):
-        super().__init__(quiet=True)
-        self.lines = []
-
-    def say(self, line):
-        self.lines.append(line)
 
 
 def test_functions_that_changed_are_noticed(tmp_path):

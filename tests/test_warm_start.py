@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
-from small import experiment, log_of, loop
+from small import Said, experiment, log_of, loop
 
 from jaxnets.errors import CheckpointError, ConfigError
 from jaxnets.models import MLP
@@ -11,17 +11,6 @@ from jaxnets.optim import AdamW, Group, ScheduleFreeAdamW
 from jaxnets.progress import Progress
 from jaxnets.run import run
 from jaxnets.warm_start import read
-
-
-class Said(Progress):
-    """Keeps what is said."""
-
-    def __init__(self):
-        super().__init__(quiet=True)
-        self.lines = []
-
-    def say(self, line):
-        self.lines.append(line)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import pytest
 from small import experiment
 
 from jaxnets import cli, watch
+from jaxnets.files import write_atomically
 from jaxnets.run import run
 
 
@@ -90,7 +91,7 @@ def test_a_run_is_followed_until_its_result_is_there(finished, tmp_path, capsys,
         if parts:
             append(tmp_path, parts.pop(0))
         else:
-            (tmp_path / "result.json").write_bytes(result)
+            write_atomically(tmp_path / "result.json", result)
 
     monkeypatch.setattr("jaxnets.watch.time.sleep", train)
     code, out, _ = main(capsys, "watch", tmp_path)
@@ -132,8 +133,8 @@ def test_a_terminal_is_drawn_on_and_left_with_the_last_state(finished, tmp_path)
             if lines and b"step 10/40 (25%)" in shown:
                 append(tmp_path, b"".join(lines))
                 lines = []
-            if not lines and b"step 40/40 (100%)" in shown:
-                (tmp_path / "result.json").write_bytes(result)
+            if not lines and b"step 40/40 (100%)" in shown and not (tmp_path / "result.json").exists():
+                write_atomically(tmp_path / "result.json", result)  # as a run does: whole or not at all
     os.close(ours)
     assert watching.wait(60) == 0
     assert shown.decode().splitlines()[-1].startswith("finished  test") and b"\x1b[" in shown and b"loss" in shown

@@ -93,8 +93,17 @@ def points(title: str, xs: np.ndarray, ys: np.ndarray, *, x: str, y: str, diagon
 
 
 def histogram(title: str, values: np.ndarray, *, x: str, bins: int = 30) -> str:
-    """How often values fall where."""
-    counts, edges = np.histogram(values, bins=bins)
+    """How often values fall where; all but equal ones stand in one bar.
+
+    >>> histogram("t", np.float32([1.0, 1.0 + 1e-7]), x="x").startswith("<figure")
+    True
+    """
+    values = np.asarray(values, np.float64)
+    low, high = float(values.min()), float(values.max())
+    least = 1e-6 * max(1.0, abs(low), abs(high))  # narrower, the edges of the bars would not differ
+    if high - low < least:
+        low, high = low - least, high + least
+    counts, edges = np.histogram(values, bins=bins, range=(low, high))
     frame = _Frame((float(edges[0]), float(edges[-1])), (0.0, float(max(counts.max(), 1)) * 1.05), False)
     bars = []
     for count, a, b in zip(counts.tolist(), edges[:-1].tolist(), edges[1:].tolist(), strict=True):
