@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxnets import config, data, models
+from jaxnets import config, models
+from jaxnets.admission import admit_data
 from jaxnets.anatomy import Anatomy, anatomy, totals
-from jaxnets.build import build_model, check_schema
+from jaxnets.build import build_model
 from jaxnets.columns import columns, scaled
 from jaxnets.config import Experiment
 from jaxnets.errors import UsageError
@@ -90,8 +91,7 @@ def show(name: str, *, shape: tuple[int, ...] | None, outputs: int | None, as_js
 
 def show_config(path: Path, experiment: Experiment, *, as_json: bool) -> None:
     """Prints the model of a config layer by layer, for the shapes of its data."""
-    schema = data.load(experiment.data).schema
-    check_schema(experiment, schema)
+    schema = admit_data(experiment).schema
     dtype = "int32" if schema.input_kind == "token" else "float32"
     found = anatomy(build_model(experiment, schema), _example(schema.input_shape, dtype))
     name = f"{config.variant_name(type(experiment.model))} of {path}"

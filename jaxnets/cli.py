@@ -26,31 +26,24 @@ from jaxnets import __version__
 from jaxnets.errors import JaxnetsError, UsageError
 from jaxnets.memory import keep_pages
 
-_OPTIONS = {  # of the commands that read a config; all other words with -- are settings of the experiment
-    "--help",
-    "--run-dir",
-    "--allow",
-    "--quiet",
-    "--dry-run",
-    "--limit-steps",
-    "--overfit-batch",
-    "--tensorboard",
-    "--low",
-    "--high",
-    "--steps",
-    "--input",
-    "--outputs",
-    "--json",
-    "--out",
-}
-
 
 class _Parser(argparse.ArgumentParser):
+    """Keeps the options that it was given by name, and raises in place of printing and ending."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        self.options: set[str] = set()
+        super().__init__(*args, **settings)
+
+    def add_argument(self, *names: str, **settings: Any) -> argparse.Action:
+        self.options |= {name for name in names if name.startswith("--")}
+        return super().add_argument(*names, **settings)
+
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}; see {self.prog} --help")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> tuple[_Parser, dict[str, _Parser]]:
+    """The parser of all commands, and each command's own by name."""
     parser = _Parser(prog="jaxnets", description="Train, test and use models on JAX.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"jaxnets {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
@@ -118,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("other", nargs="?", help="another one, to compare with")
     for add in (_add_generate, _add_models, _add_doctor, _add_data, _add_watch):
         add(commands)
-    return parser
+    return parser, commands.choices
 
 
 def _add_generate(commands: Any) -> None:
@@ -201,8 +194,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns its exit code. What went wrong is one message on stderr, never a trace."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        words, settings = _settings(words)
-        given = _parser().parse_args(words)
+        parser, commands = _parser()
+        words, settings = _settings(words, commands)
+        given = parser.parse_args(words)
         keep_pages()
         return _COMMANDS[given.command](given, settings)
     except JaxnetsError as error:
@@ -221,7 +215,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def _settings(words: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
+def _settings(words: list[str], commands: dict[str, _Parser]) -> tuple[list[str], list[tuple[str, str]]]:
     """(what argparse reads, the settings `--a.b.c VALUE` and `--a.b.c=VALUE` as pairs).
 
     Only commands that read a config take settings. They are taken out first, wherever they stand: argparse would hand
@@ -234,7 +228,7 @@ def _settings(words: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
     rest = iter(words)
     for word in rest:
         name, equals, value = word.removeprefix("--").partition("=")
-        if not word.startswith("--") or word == "--" or f"--{name}" in _OPTIONS:
+        if not word.startswith("--") or word == "--" or f"--{name}" in commands[command].options:
             left.append(word)
             continue
         if not equals:

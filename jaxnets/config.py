@@ -158,6 +158,30 @@ def from_json(value: Any) -> Experiment:
     return _convert(Experiment, value, "", text=False)
 
 
+def filled(value: Any, kind: Any = Experiment) -> Any:
+    """A stored config with the fields that it does not have, since they are newer than it, at their defaults.
+
+    >>> old = to_json(Experiment()) | {"init_from": "a run"}
+    >>> del old["loop"]["limit_steps"], old["seed"]
+    >>> filled(old) == to_json(Experiment(init_from="a run"))
+    True
+    """
+    if isinstance(value, list):
+        elements = [typing.get_args(member)[0] for member in _members(kind) if typing.get_origin(member) is tuple]
+        return [filled(one, elements[0]) for one in value] if elements else value
+    named = {variant_name(one): one for one in _stages(kind)}
+    if not isinstance(value, Mapping) or value.get("variant") not in named:
+        return value
+    stage = named[value["variant"]]
+    kinds = _field_types(stage)
+    known = {field.name: to_json(field.default) for field in dataclasses.fields(stage) if _has_default(field)}
+    return known | {name: filled(one, kinds.get(name)) for name, one in value.items()}
+
+
+def _has_default(field: dataclasses.Field[Any]) -> bool:
+    return field.default is not dataclasses.MISSING
+
+
 def assign(experiment: Experiment, settings: Iterable[tuple[str, str]]) -> Experiment:
     """The experiment with leaves set by dotted path from text, and variants switched, in the order given.
 

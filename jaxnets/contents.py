@@ -8,8 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxnets import data
-from jaxnets.build import check_schema, model_batch
+from jaxnets.admission import admit_data, batch_at
+from jaxnets.build import model_batch
 from jaxnets.columns import columns
 from jaxnets.config import Experiment
 from jaxnets.data import Dataset, Schema
@@ -26,9 +26,7 @@ def show(experiment: Experiment, *, out: Path | None) -> None:
     """
     if out is not None and (out.suffix != ".html" or not out.absolute().parent.is_dir()):
         raise UsageError(f"--out {out} is not allowed; give a file that ends in .html in a folder that is there")
-    dataset = data.load(experiment.data)
-    data.check(dataset, batch_size=experiment.data.batch_size)
-    check_schema(experiment, dataset.schema)
+    dataset = admit_data(experiment)
     facts, counts, fitted = described(dataset), counted(dataset), moments(dataset.schema)
     print(columns(list(facts.items())))
     print("\n" + columns(counts, right=(1, 2, 3)))
@@ -91,18 +89,16 @@ def moments(schema: Schema) -> list[tuple[str, ...]]:
 def examples(experiment: Experiment, dataset: Dataset) -> list[sheet.Example]:
     """The first examples of the first batch, as they are and as a training step sees them."""
     schema, train = dataset.schema, dataset.splits["train"]
-    size = experiment.data.batch_size
-    ids = data.order(int(experiment.seed), 0, batch_size=size, length=train.length)
-    batch = data.gather(train.arrays, ids, window=train.window, stride=train.stride)
+    batch = batch_at(experiment, train, 0)
     shown = _augmented(experiment, schema, batch) if schema.input_kind == "image" else batch
     return [
         sheet.Example(
-            int(ids[i]),
+            int(batch["id"][i]),
             np.asarray(batch["inputs"][i]),
             np.asarray(shown["inputs"][i]),
             np.asarray(shown["targets"][i]) if "targets" in shown else None,
         )
-        for i in range(min(_EXAMPLES, size))
+        for i in range(min(_EXAMPLES, experiment.data.batch_size))
     ]
 
 

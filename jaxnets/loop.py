@@ -94,7 +94,7 @@ class Cadence(NamedTuple):
     length: int  # steps a dispatch, at most
     examples: int  # a step
     summarise: Callable[[Any, int], dict[str, float]]  # (metric sums, step) -> figures
-    better: Callable[[float, float], bool]  # (new, best) -> is it better
+    larger_is_better: bool  # of the monitored figure
 
 
 def batch_number(step: int, passed_over: list[int]) -> int:
@@ -206,7 +206,7 @@ class _Fit:
         self.actions.show(self.step, {f"valid {name}": value for name, value in figures.items()})
         self.window_began += seconds
         value = figures[self.loop.monitor]
-        if self.notes.best is None or self.cadence.better(value, self.notes.best):
+        if self.notes.best is None or better(value, self.notes.best, larger=self.cadence.larger_is_better):
             self.notes.best, self.notes.best_step, self.notes.waited = value, self.step, 0
         else:
             self.notes.waited += 1
@@ -302,12 +302,10 @@ def _now_if_done(sums: Any) -> float | None:
     return time.perf_counter() if all(leaf.is_ready() for leaf in jax.tree.leaves(sums)) else None
 
 
-def better(monitor: str) -> Callable[[float, float], bool]:
-    """Which direction is good for a figure: accuracies and R² up, losses and errors down.
+def better(new: float, best: float, *, larger: bool) -> bool:
+    """Whether a figure has improved; anything is better than NaN, and NaN never is.
 
-    >>> better("accuracy")(0.9, 0.8), better("loss")(0.9, 0.8)
-    (True, False)
+    >>> better(0.9, 0.8, larger=True), better(0.9, 0.8, larger=False), better(1.0, float("nan"), larger=False)
+    (True, False, True)
     """
-    if monitor in ("accuracy", "r2"):
-        return lambda new, best: new > best or math.isnan(best)
-    return lambda new, best: new < best or math.isnan(best)
+    return math.isnan(best) or (new > best if larger else new < best)

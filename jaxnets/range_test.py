@@ -13,13 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnets import config, data, optim
-from jaxnets.build import build, check_model, check_schema, experiment_step
+from jaxnets import optim
+from jaxnets.admission import admit, batch_at
+from jaxnets.build import experiment_step
 from jaxnets.columns import sparkline
 from jaxnets.config import Experiment
 from jaxnets.errors import UsageError
-from jaxnets.step import init_state, merge_params
-from jaxnets.types import Batch
+from jaxnets.step import init_state
 
 _SMOOTH = 0.9  # of the exponential mean of the losses
 _DIVERGED = 4.0  # times the least loss
@@ -45,30 +45,19 @@ def range_test(experiment: Experiment, *, low: float = 1e-7, high: float = 10.0,
         raise UsageError(
             f"rates {low:g} to {high:g} in {steps} steps are not allowed; give 0 < --low < --high, --steps 10 or more"
         )
-    config.check(experiment)
-    dataset = data.load(experiment.data)
-    data.check(dataset, batch_size=experiment.data.batch_size)
-    check_schema(experiment, dataset.schema)
-    train, size, seed = dataset.splits["train"], experiment.data.batch_size, int(experiment.seed)
-
-    def batch(number: int) -> Batch:
-        ids = data.order(seed, number, batch_size=size, length=train.length)
-        return data.gather(train.arrays, ids, window=train.window, stride=train.stride)
-
     flat = dataclasses.replace(experiment.optim, schedule=optim.Constant(warmup_steps=None))
-    parts = build(experiment, dataset.schema)
-    shapes = check_model(parts, dataset.schema, experiment, batch(0))
-    optim.check_groups(experiment.optim, merge_params(shapes.params, shapes.frozen))
-    state = jax.jit(lambda: init_state(*parts, key=jax.random.key(seed), batch=batch(0)))()
-    step = jax.jit(partial(experiment_step, schema=dataset.schema), donate_argnums=0)
-    numbers = jax.tree.map(jnp.asarray, dataclasses.replace(experiment, optim=flat))
+    admitted = admit(dataclasses.replace(experiment, optim=flat))
+    key = jax.random.key(int(experiment.seed))
+    state = jax.jit(lambda: init_state(*admitted.parts, key=key, batch=admitted.batch))()
+    step = jax.jit(partial(experiment_step, schema=admitted.schema), donate_argnums=0)
+    numbers = jax.tree.map(jnp.asarray, admitted.experiment)
     rates = np.geomspace(low, high, steps)
     losses: list[float] = []
     means: list[float] = []
     mean = 0.0
     for number, rate in enumerate(rates):
         now = dataclasses.replace(numbers, optim=dataclasses.replace(numbers.optim, lr=jnp.asarray(rate, jnp.float32)))
-        state, sums = step(state, batch(number), now)
+        state, sums = step(state, batch_at(experiment, admitted.train, number), now)
         loss = sums["metrics"]["loss"]
         losses.append(float(loss["total"]) / float(loss["weight"]))
         mean = _SMOOTH * mean + (1 - _SMOOTH) * losses[-1]

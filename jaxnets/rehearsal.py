@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnets import config, data, optim, parallel
-from jaxnets.build import build, check_model, check_schema, experiment_step, total_steps
+from jaxnets import optim, parallel
+from jaxnets.admission import Admitted, admit, batch_at
+from jaxnets.build import experiment_step
 from jaxnets.columns import sparkline
 from jaxnets.config import Experiment
-from jaxnets.step import merge_params
 from jaxnets.types import PyTree
 
 _COLUMNS = 60
@@ -33,48 +33,34 @@ def rehearse(experiment: Experiment) -> str:
 
     Compiles the step once and runs nothing. Raises what a run would raise before its first step.
     """
-    config.check(experiment)
-    dataset = data.load(experiment.data)
-    data.check(dataset, batch_size=experiment.data.batch_size)
-    check_schema(experiment, dataset.schema)
-    train = dataset.splits["train"]
-    ids = data.order(int(experiment.seed), 0, batch_size=experiment.data.batch_size, length=train.length)
-    batch = data.gather(train.arrays, ids, window=train.window, stride=train.stride)
-    state = check_model(build(experiment, dataset.schema), dataset.schema, experiment, _shapes(batch))
-    optim.check_groups(experiment.optim, merge_params(state.params, state.frozen))
-    total = total_steps(experiment, dataset.schema)
-    epochs = total * experiment.data.batch_size / train.length
+    admitted = admit(experiment)
+    schema, total = admitted.schema, admitted.total
+    epochs = total * experiment.data.batch_size / admitted.train.length
     sections = {
-        "data": [f"{dataset.schema.source}: " + ", ".join(f"{n} {s}" for s, n in dict(dataset.schema.counts).items())],
-        "first batch": _batch_lines(batch),
-        "params": _param_lines(merge_params(state.params, state.frozen)),
-        "memory a device": _memory_lines(memory(experiment, dataset.schema, state, _shapes(batch))),
+        "data": [f"{schema.source}: " + ", ".join(f"{n} {s}" for s, n in dict(schema.counts).items())],
+        "first batch": _batch_lines(batch_at(experiment, admitted.train, 0)),
+        "params": _param_lines(admitted.params),
+        "memory a device": _memory_lines(memory(admitted)),
         f"learning rate over {total} steps ({epochs:.1f} epochs)": _schedule_lines(experiment, total),
     }
     return "\n".join(line for title, lines in sections.items() for line in (title, *(f"  {one}" for one in lines)))
 
 
-def memory(experiment: Experiment, schema: data.Schema, state: PyTree, batch: PyTree) -> Memory:
-    """Measured by compiling the step for the devices at hand; `state` and `batch` are shapes."""
-    layout = parallel.layout(experiment.plan)
-    parallel.check_batch(layout, experiment.data.batch_size)
-    numbers = jax.tree.map(jnp.asarray, experiment)
-    feed = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape), leaf.dtype), batch)
+def memory(admitted: Admitted) -> Memory:
+    """Measured by compiling the step for the devices at hand."""
+    state = admitted.shapes
+    feed = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape), leaf.dtype), admitted.batch)
     compiled = parallel.compile_step(
-        lambda state, batch, numbers: experiment_step(state, batch, numbers, schema=schema),
+        lambda state, batch, numbers: experiment_step(state, batch, numbers, schema=admitted.schema),
         lambda numbers, feed, index: jax.tree.map(lambda leaf: leaf[index], feed),
-        layout,
-        constants=numbers,
+        admitted.layout,
+        constants=jax.tree.map(jnp.asarray, admitted.experiment),
         train_state=state,
         feed=feed,
         length=1,
     )
     params, opt_state = map(_bytes, ((state.params, state.frozen), state.opt_state))
     return Memory(params, opt_state, _bytes(state) - params - opt_state, compiled.temporary_bytes)
-
-
-def _shapes(batch: PyTree) -> PyTree:
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), batch)
 
 
 def _bytes(tree: PyTree) -> int:

@@ -33,26 +33,18 @@ from jaxnets import (
     tensorboard,
     warm_start,
 )
-from jaxnets.build import (
-    Parts,
-    build,
-    build_model,
-    build_task,
-    check_model,
-    check_schema,
-    experiment_step,
-    total_steps,
-)
+from jaxnets.admission import Admitted, admit, admit_data
+from jaxnets.build import Parts, build, build_model, build_task, experiment_step
 from jaxnets.checkpoint import Checkpoints
 from jaxnets.config import Experiment
-from jaxnets.data import Dataset, Schema
+from jaxnets.data import Schema
 from jaxnets.dispatch import Dispatch, choose, forget_program
 from jaxnets.errors import CheckpointError, ConfigError, Interrupted, NonFiniteError, UsageError, near
 from jaxnets.files import read_json, write_atomically
-from jaxnets.loop import Actions, Cadence, Notes, better, fit
+from jaxnets.loop import Actions, Cadence, Notes, fit
 from jaxnets.progress import Progress
 from jaxnets.signals import Signals
-from jaxnets.step import evaluation_params, init_state, make_eval_step, merge_params, results
+from jaxnets.step import evaluation_params, init_state, larger_is_better, make_eval_step, results
 from jaxnets.types import PyTree, TrainState
 
 
@@ -92,11 +84,10 @@ def run(
             if event_files:
                 _event_files(run_dir).close()
             return Result(run_dir, read_json(run_dir / "result.json"))
-        dataset = data.load(experiment.data)
-        schema = dataset.schema
-        data.check(dataset, batch_size=experiment.data.batch_size)
-        _check_fit(experiment, schema, run_dir)
-        return _Run(experiment, dataset, run_dir, progress, signals, allow=tuple(allow), event_files=event_files).run()
+        dataset = admit_data(experiment)
+        _check_fit(experiment, dataset.schema, run_dir)
+        admitted = admit(experiment, dataset)
+        return _Run(admitted, run_dir, progress, signals, allow=tuple(allow), event_files=event_files).run()
 
 
 def _event_files(run_dir: Path) -> metrics.Sink:
@@ -104,7 +95,6 @@ def _event_files(run_dir: Path) -> metrics.Sink:
 
 
 def _check_fit(experiment: Experiment, schema: Schema, run_dir: Path) -> None:
-    check_schema(experiment, schema)
     old = run_dir / "schema.json"
     if old.exists():
         evaluate.check_same_data(Schema.from_json(read_json(old)), schema)
@@ -149,7 +139,7 @@ def _differs(run_dir: Path, experiment: Experiment) -> dict[str, tuple[Any, Any]
     path = run_dir / "config.json"
     if not path.exists():
         return {}
-    return config.difference(read_json(path), json.loads(config.dump(experiment)))
+    return config.difference(config.filled(read_json(path)), json.loads(config.dump(experiment)))
 
 
 @contextlib.contextmanager
@@ -200,8 +190,7 @@ class _Run:
 
     def __init__(
         self,
-        experiment: Experiment,
-        dataset: Dataset,
+        admitted: Admitted,
         run_dir: Path,
         progress: Progress,
         signals: Signals,
@@ -209,19 +198,15 @@ class _Run:
         event_files: bool,
         allow: tuple[str, ...] = (),
     ) -> None:
-        self.experiment, self.dataset, self.schema = experiment, dataset, dataset.schema
+        self.experiment, self.dataset, self.schema = admitted.experiment, admitted.dataset, admitted.schema
+        self.parts, self.shapes, self.layout = admitted.parts, admitted.shapes, admitted.layout
+        self.batch, self.train, self.total = admitted.batch, admitted.train, admitted.total
         self.run_dir, self.progress, self.signals = run_dir, progress, signals
         self.allow, self.event_files = allow, event_files
-        self.train = dataset.splits["train"]
-        self.total = total_steps(experiment, self.schema)
-        self.last = min(self.total, experiment.loop.limit_steps or self.total)
-        self.parts = build(experiment, self.schema)
-        self.shapes = check_model(self.parts, self.schema, experiment, self._batch_shapes())
-        optim.check_groups(experiment.optim, merge_params(self.shapes.params, self.shapes.frozen))
-        self.layout = parallel.layout(experiment.plan)
-        parallel.check_batch(self.layout, experiment.data.batch_size)
-        self.numbers = jax.tree.map(jnp.asarray, experiment)
-        self.better = better(experiment.loop.monitor)
+        self.last = min(self.total, self.experiment.loop.limit_steps or self.total)
+        self.numbers = jax.tree.map(jnp.asarray, self.experiment)
+        self.monitor = self.experiment.loop.monitor
+        self.larger_is_better = larger_is_better(self.parts.task, self.monitor)
 
     def run(self) -> Result:
         loop = self.experiment.loop
@@ -230,8 +215,8 @@ class _Run:
             keep_last=loop.keep_last,
             keep_every=loop.keep_every,
             keep_best=loop.keep_best,
-            mode="max" if self.better(1.0, 0.0) else "min",
-            monitor=loop.monitor,
+            mode="max" if self.larger_is_better else "min",
+            monitor=self.monitor,
         )
         with checkpoints:
             self.checkpoints = checkpoints
@@ -248,12 +233,7 @@ class _Run:
 
     def _init(self) -> TrainState:
         """The state before the first step, pure: seeds and numbers are those of the experiment."""
-        return init_state(*self.parts, key=jax.random.key(self.experiment.seed), batch=self._batch_shapes())
-
-    def _batch_shapes(self) -> PyTree:
-        ids = np.zeros(self.experiment.data.batch_size, np.int32)
-        batch = data.gather(self.train.arrays, ids, window=self.train.window, stride=self.train.stride)
-        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), batch)
+        return init_state(*self.parts, key=jax.random.key(self.experiment.seed), batch=self.batch)
 
     def _describe(self) -> None:
         """The files that say what this run is; written before the first step, whole or not at all."""
@@ -426,7 +406,7 @@ class _Run:
                 sink.write(record)
             return self.log.offset()
 
-        cadence = Cadence(self.last, dispatch.length, self.experiment.data.batch_size, summarise, self.better)
+        cadence = Cadence(self.last, dispatch.length, self.experiment.data.batch_size, summarise, self.larger_is_better)
         actions = Actions(
             advance=dispatch.advance,
             evaluate=self._evaluate,

@@ -226,6 +226,11 @@ def score(task: Task, outputs: PyTree, batch: Batch) -> dict[str, Any]:
     return {"metrics": sums, "losses": each, "predictions": task.predict(outputs)}
 
 
+def larger_is_better(task: Task, figure: str) -> bool:
+    """Whether more of a figure of the task is better; of the loss, and of all that is no metric, less is."""
+    return figure in task.metrics and task.metrics[figure].larger_is_better
+
+
 def results(task: Task, sums: Sums) -> dict[str, float]:
     """Metric sums as floats, on the host: the task's own metrics by their `result`, the rest as total / weight."""
     mean = {name: _mean(value) for name, value in sums.items() if name not in task.metrics}

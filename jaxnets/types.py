@@ -90,10 +90,14 @@ class Result(Protocol):
 
 
 class Metric(NamedTuple):
-    """A figure over a data set: `update` runs on the device and adds up, `result` runs once on the host."""
+    """A figure over a data set: `update` runs on the device and adds up, `result` runs once on the host.
+
+    larger_is_better: what choosing the best step, and stopping early, need to know of it
+    """
 
     update: Update
     result: Result
+    larger_is_better: bool = False
 
 
 class Prepare(Protocol):

@@ -17,7 +17,7 @@ ORDER = (
     ("checkpoint", "loop", "tensorboard", "doctor"),
     ("config",),
     ("build", "forward"),
-    ("dispatch", "evaluate", "report", "warm_start"),
+    ("admission", "dispatch", "evaluate", "report", "warm_start"),
     ("run", "predictions", "rehearsal", "range_test", "continuations", "catalogue", "contents", "watch"),
     ("cli", "__init__"),
 )

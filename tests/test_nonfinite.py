@@ -16,6 +16,8 @@ from jaxnets.loop import better
 from jaxnets.models import mlp
 from jaxnets.optim import AdamW
 from jaxnets.run import run
+from jaxnets.step import larger_is_better
+from jaxnets.tasks import classification, regression
 from jaxnets.types import Model
 
 FEATURE = 4  # its largest value in the train split is unique: the mark of the example that spoils a batch
@@ -125,4 +127,13 @@ def test_rollback_gives_up_after_three(marked, tmp_path):
 
 
 def test_better_knows_the_direction():
-    assert better("accuracy")(0.9, 0.8) and not better("nll")(0.9, 0.8) and better("rmse")(1.0, float("nan"))
+    assert better(0.9, 0.8, larger=True) and not better(0.9, 0.8, larger=False)
+    assert better(1.0, float("nan"), larger=False) and not better(float("nan"), 1.0, larger=True)
+
+
+def test_the_metric_says_its_direction():
+    task = classification(3)
+    directions = {figure: larger_is_better(task, figure) for figure in ("accuracy", "nll", "loss")}
+    assert directions == {"accuracy": True, "nll": False, "loss": False}
+    real = regression((0.0,), (1.0,))
+    assert larger_is_better(real, "r2") and not larger_is_better(real, "rmse")

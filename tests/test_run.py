@@ -102,6 +102,17 @@ def test_a_changed_config_is_refused_with_the_difference_unless_allowed(tmp_path
     assert json.loads((tmp_path / "run" / "config.json").read_text())["loop"]["steps"] == 30
 
 
+def test_a_run_from_before_a_field_of_the_config_is_the_same_run(tmp_path):
+    run(experiment(), tmp_path / "run")
+    path = tmp_path / "run" / "config.json"
+    stored = json.loads(path.read_text())
+    del stored["loop"]["overfit_batch"], stored["optim"]["sam_rho"], stored["init_from"]
+    path.write_text(json.dumps(stored))
+    assert run(experiment(), tmp_path / "run").figures["steps"] == 40
+    with pytest.raises(ConfigError, match=r"of another config:\n  seed: 0 -> 3\n"):
+        run(experiment(seed=3), tmp_path / "run")
+
+
 def test_a_run_that_was_extended_and_stopped_is_not_finished(tmp_path):
     run(experiment(loop=loop(steps=20)), tmp_path / "run")
     longer = experiment(loop=loop(steps=30))

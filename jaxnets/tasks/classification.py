@@ -94,7 +94,7 @@ def classification(
         return {"probabilities": jax.nn.softmax(outputs), "class": outputs.argmax(axis=-1)}
 
     metrics = {
-        "accuracy": mean_metric(right),
+        "accuracy": mean_metric(right, larger_is_better=True),
         "nll": mean_metric(lambda outputs, targets: optax.softmax_cross_entropy(outputs, soft(targets))),
     }
     return Task(prepare, losses, metrics, predict)

@@ -11,7 +11,10 @@ from jaxnets.types import Metric, PyTree
 
 
 def mean_metric(
-    value: Callable[[PyTree, PyTree], Any], *, finish: Callable[[float], float] = lambda mean: mean
+    value: Callable[[PyTree, PyTree], Any],
+    *,
+    finish: Callable[[float], float] = lambda mean: mean,
+    larger_is_better: bool = False,
 ) -> Metric:
     """`finish(Σ w·value / Σ w)`; `value(outputs, targets)` has the shape of the weight.
 
@@ -28,4 +31,4 @@ def mean_metric(
         weight = float(sums["weight"])
         return finish(float(sums["total"]) / weight) if weight else float("nan")
 
-    return Metric(update, result)
+    return Metric(update, result, larger_is_better)

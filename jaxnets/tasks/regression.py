@@ -46,8 +46,8 @@ def regression(
                 each = optax.huber_loss(outputs, targets)
         return each.mean(axis=-1), weight
 
-    def metric(finish: Any) -> Metric:
-        return Metric(_moments, lambda sums: float(finish(sums)))
+    def metric(finish: Any, *, larger_is_better: bool = False) -> Metric:
+        return Metric(_moments, lambda sums: float(finish(sums)), larger_is_better)
 
     def predict(outputs: Any, /) -> dict[str, Array]:
         return {"value": outputs * std + mean}
@@ -56,7 +56,7 @@ def regression(
     metrics = {
         "rmse": metric(lambda s: (np.sqrt(np.asarray(s["squares"]) / s["weight"]) * scale).mean()),
         "mae": metric(lambda s: (np.asarray(s["absolutes"]) / s["weight"] * scale).mean()),
-        "r2": metric(_r2),
+        "r2": metric(_r2, larger_is_better=True),
     }
     return Task(prepare, losses, metrics, predict)
 

@@ -1,0 +1,85 @@
+"""What must hold before an experiment may compile: its data loaded and checked, its parts shaped on the first batch.
+
+Every command that trains, rehearses or measures begins here, so that a mistake is told once and in the same words.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from jaxnets import config, data, optim, parallel
+from jaxnets.build import Parts, build, check_model, check_schema, total_steps
+from jaxnets.config import Experiment
+from jaxnets.data import Dataset, Schema, Split
+from jaxnets.parallel import Layout
+from jaxnets.step import merge_params
+from jaxnets.types import Batch, PyTree, TrainState
+
+
+class Admitted(NamedTuple):
+    """An experiment on its data; nothing is compiled yet.
+
+    batch:  shapes of one batch of the train split, as the source holds it
+    shapes: of the train state
+    total:  optimizer steps of the whole run
+    """
+
+    experiment: Experiment
+    dataset: Dataset
+    parts: Parts
+    batch: PyTree
+    shapes: TrainState
+    layout: Layout
+    total: int
+
+    @property
+    def schema(self) -> Schema:
+        return self.dataset.schema
+
+    @property
+    def train(self) -> Split:
+        return self.dataset.splits["train"]
+
+    @property
+    def params(self) -> PyTree:
+        """Shapes of all params, those that do not train among them."""
+        return merge_params(self.shapes.params, self.shapes.frozen)
+
+
+def admit_data(experiment: Experiment) -> Dataset:
+    """The data of an experiment; raises ConfigError or DataError if it is bad or does not fit model and task."""
+    config.check(experiment)
+    dataset = data.load(experiment.data)
+    data.check(dataset, batch_size=experiment.data.batch_size)
+    check_schema(experiment, dataset.schema)
+    return dataset
+
+
+def admit(experiment: Experiment, dataset: Dataset | None = None) -> Admitted:
+    """The experiment with everything checked that can be checked without compiling.
+
+    Raises what `admit_data` raises, and ConfigError if model, optimizer groups or plan do not fit.
+    """
+    dataset = admit_data(experiment) if dataset is None else dataset
+    parts = build(experiment, dataset.schema)
+    batch = shapes_of(batch_at(experiment, dataset.splits["train"], 0))
+    shapes = check_model(parts, dataset.schema, experiment, batch)
+    optim.check_groups(experiment.optim, merge_params(shapes.params, shapes.frozen))
+    layout = parallel.layout(experiment.plan)
+    parallel.check_batch(layout, experiment.data.batch_size)
+    return Admitted(experiment, dataset, parts, batch, shapes, layout, total_steps(experiment, dataset.schema))
+
+
+def batch_at(experiment: Experiment, train: Split, number: int) -> Batch:
+    """Batch `number` of the stream of training batches, on the host."""
+    size, seed = experiment.data.batch_size, int(experiment.seed)
+    ids = data.order(seed, number, batch_size=size, length=train.length)
+    return data.gather(train.arrays, ids, window=train.window, stride=train.stride)
+
+
+def shapes_of(tree: PyTree) -> PyTree:
+    """The same tree with shapes and dtypes in place of arrays."""
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype), tree)
