@@ -12,6 +12,7 @@ from jaxnets import models, optim, tasks
 from jaxnets.config import Custom, Experiment, variant_name
 from jaxnets.data import ColorJitter, Mixup, RepeatedAugmentation, Schema, augment, preprocess
 from jaxnets.errors import ConfigError
+from jaxnets.optim.loss_scale import FIRST
 from jaxnets.step import Sums, init_state, make_step, merge_params
 from jaxnets.types import Array, Batch, Model, Optimizer, PyTree, Task, TrainState
 
@@ -40,8 +41,16 @@ def build(experiment: Experiment, schema: Schema) -> Parts:
     return Parts(
         build_model(experiment, schema),
         _on_raw_data(build_task(experiment, schema), experiment, schema),
-        optim.optimizer(experiment.optim, total_steps=total_steps(experiment, schema)),
+        optim.optimizer(_scaled(experiment), total_steps=total_steps(experiment, schema)),
     )
+
+
+def _scaled(experiment: Experiment) -> optim.Optim:
+    """The optimizer's config, with a loss scale where the model computes in float16 and none is given."""
+    config = experiment.optim
+    if config.loss_scale is not None or getattr(experiment.model, "dtype", None) != "float16":
+        return config
+    return dataclasses.replace(config, loss_scale=FIRST)
 
 
 def experiment_step(

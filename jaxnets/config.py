@@ -84,6 +84,7 @@ _RULES: dict[str, tuple[Any, str]] = {
     "eps": _POSITIVE,
     "clip_norm": _POSITIVE,
     "sam_rho": _POSITIVE,
+    "loss_scale": (lambda x: 1 <= x <= 2**24, "a number from 1 to 16777216"),
     "initial_sum": _NOT_NEGATIVE,
     "initial_estimate": _POSITIVE,
     "alpha": _POSITIVE,
@@ -245,7 +246,17 @@ def _switch(value: Any, variants: list[type], path: str, text: str) -> Any:
         new = kind()
     except TypeError as error:
         raise ConfigError(f"{path}: {wanted} holds functions of your own; set it in the config file") from error
-    shared = ("schedule", "clip_norm", "ema_decay", "groups", "accumulate", "sam_rho", "warmup_steps", "dtype")
+    shared = (
+        "schedule",
+        "clip_norm",
+        "ema_decay",
+        "groups",
+        "accumulate",
+        "loss_scale",
+        "sam_rho",
+        "warmup_steps",
+        "dtype",
+    )
     kept = {n: getattr(value, n) for n in shared if n in _field_types(kind) and hasattr(value, n)}
     return dataclasses.replace(new, **kept)
 

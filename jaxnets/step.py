@@ -87,9 +87,15 @@ def make_step(
     Where the optimizer has `perturb` the gradient is taken twice, with the same examples and the same randomness: the
     second time at the perturbed params. The update and the norms are the second's; the metrics are those of the params
     themselves, and the state (batch statistics) moves once, by the first.
-    """
 
-    def objective(params: PyTree, frozen: PyTree, state: PyTree, micro: PyTree, key: Array) -> tuple[Array, Any]:
+    Where the optimizer has `loss_scale` a gradient that overflows under it moves nothing and is no failure, as long as
+    the loss is finite and the scale can still fall; `sums["metrics"]["overflow"]` is the share of such steps.
+    """
+    scale_of = optimizer.loss_scale or (lambda opt_state: 1.0)
+
+    def objective(
+        params: PyTree, frozen: PyTree, state: PyTree, micro: PyTree, key: Array, scale: Any
+    ) -> tuple[Array, Any]:
         inputs, targets, weight = micro
         outputs, state = model.apply(
             merge_params(params, frozen), state, inputs, train=True, key=key, axis=axis
@@ -98,18 +104,19 @@ def make_step(
         total, mass = jnp.sum(losses * weights), jnp.sum(weights)
         sums = {name: metric.update(outputs, targets, weight) for name, metric in task.metrics.items()}
         sums["loss"] = {"total": total, "weight": mass}
-        return total / losses.size, (state, sums, jnp.asarray(losses.size, jnp.float32))
+        return scale * total / losses.size, (state, sums, jnp.asarray(losses.size, jnp.float32))
 
     gradient = jax.grad(objective, has_aux=True)
 
     def whole(train_state: TrainState, prepared: PyTree, key: Array) -> tuple[PyTree, PyTree, Sums, Any]:
-        """Gradients of sum(l·w) / size over the whole batch, state, metric sums, size."""
+        """Gradients of scale × sum(l·w) / size over the whole batch, state, metric sums, size."""
+        scale = scale_of(train_state.opt_state)
         if accumulate == 1:
             gradients, (state, metrics, size) = gradient(
-                train_state.params, train_state.frozen, train_state.state, prepared, key
+                train_state.params, train_state.frozen, train_state.state, prepared, key, scale
             )
         else:
-            gradients, state, metrics = _accumulated(gradient, train_state, prepared, key, accumulate)
+            gradients, state, metrics = _accumulated(gradient, train_state, prepared, key, accumulate, scale)
             size = 1.0
         if axis is not None:
             gradients, metrics = jax.lax.psum((gradients, metrics), axis)
@@ -124,7 +131,12 @@ def make_step(
             worst = train_state._replace(params=optimizer.perturb(train_state.params, gradients))
             gradients, *_ = whole(worst, prepared, model_key)
         mass = metrics["loss"]["weight"]
-        new, norms, health = _updated(train_state, gradients, size / jnp.where(mass == 0, 1, mass), state, optimizer)
+        scale = scale_of(train_state.opt_state)
+        new, norms, health = _updated(
+            train_state, gradients, size / (jnp.where(mass == 0, 1, mass) * scale), state, optimizer
+        )
+        if optimizer.loss_scale is not None:
+            norms, health = _forgiven(norms, health, scale)
         health["finite"] = health["finite"] & jnp.isfinite(metrics["loss"]["total"])
         if skip_nonfinite:
             old = train_state._replace(step=new.step)
@@ -137,8 +149,10 @@ def make_step(
     return step
 
 
-def _accumulated(gradient: Any, train_state: TrainState, prepared: PyTree, key: Array, accumulate: int) -> Any:
-    """Gradients of sum(l·w), state and metric sums over micro-batches of every `accumulate`-th example."""
+def _accumulated(
+    gradient: Any, train_state: TrainState, prepared: PyTree, key: Array, accumulate: int, scale: Any
+) -> Any:
+    """Gradients of scale × sum(l·w), state and metric sums over micro-batches of every `accumulate`-th example."""
     micro = jax.tree.map(
         lambda leaf: leaf.reshape(leaf.shape[0] // accumulate, accumulate, *leaf.shape[1:]).swapaxes(0, 1), prepared
     )
@@ -147,13 +161,13 @@ def _accumulated(gradient: Any, train_state: TrainState, prepared: PyTree, key: 
         gradients, state, metrics = carry
         index, part = element
         more, (state, sums, size) = gradient(
-            train_state.params, train_state.frozen, state, part, jax.random.fold_in(key, index)
+            train_state.params, train_state.frozen, state, part, jax.random.fold_in(key, index), scale
         )
         gradients = jax.tree.map(lambda a, b: a + b * size, gradients, more)
         return (gradients, state, jax.tree.map(jnp.add, metrics, sums)), None
 
     first = jax.tree.map(lambda leaf: leaf[0], micro)
-    shapes = jax.eval_shape(gradient, train_state.params, train_state.frozen, train_state.state, first, key)
+    shapes = jax.eval_shape(gradient, train_state.params, train_state.frozen, train_state.state, first, key, scale)
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), (shapes[0], shapes[1][1]))
     (gradients, state, metrics), _ = jax.lax.scan(
         add, (zeros[0], train_state.state, zeros[1]), (jnp.arange(accumulate), micro)
@@ -177,15 +191,36 @@ def _updated(
     average = train_state.average
     if optimizer.average is not None:
         average = optimizer.average(average, params, train_state.step)
-    one = jnp.ones((), jnp.float32)
-    norms = {
-        "grad_norm": {"total": jnp.sqrt(squares.sum()), "weight": one},
-        "update_norm": {"total": jnp.sqrt(sum(map(_square, jax.tree.leaves(updates)))), "weight": one},
-    }
+    norms = _group_norms(gradients, squares)
+    norms["update_norm"] = _once(jnp.sqrt(sum(map(_square, jax.tree.leaves(updates)))))
     new = train_state._replace(
         step=train_state.step + 1, params=params, state=state, opt_state=opt_state, average=average
     )
     return new, norms, health
+
+
+def _group_norms(gradients: PyTree, squares: Array) -> Sums:
+    """The norm of the whole gradient, and of each part of it that has its own key at the top of the tree."""
+    groups: dict[str, list[Array]] = {}
+    for (path, _), square in zip(jax.tree_util.tree_leaves_with_path(gradients), squares, strict=True):
+        groups.setdefault(jax.tree_util.keystr(path[:1], simple=True), []).append(square)
+    norms = {"grad_norm": _once(jnp.sqrt(squares.sum()))}
+    if len(groups) > 1:
+        norms |= {f"grad_norm/{name}": _once(jnp.sqrt(sum(part))) for name, part in groups.items()}
+    return norms
+
+
+def _once(value: Array) -> dict[str, Array]:
+    return {"total": value, "weight": jnp.ones((), jnp.float32)}
+
+
+def _forgiven(norms: Sums, health: Sums, scale: Any) -> tuple[Sums, Sums]:
+    """An overflow that a smaller loss scale can mend: counted, its norms left out, and no failure."""
+    overflow = ~health["finite"] & (scale > 1)
+    norms = jax.tree.map(lambda leaf: jnp.where(overflow, jnp.zeros_like(leaf), leaf), norms)
+    norms["overflow"] = _once(overflow.astype(jnp.float32))
+    norms["loss_scale"] = _once(scale)
+    return norms, health | {"finite": health["finite"] | overflow, "leaf": jnp.where(overflow, -1, health["leaf"])}
 
 
 def _square(leaf: Array) -> Array:

@@ -152,6 +152,8 @@ class Optimizer(NamedTuple):
     trainable:         `params -> tree of bools`; False leaves go to `TrainState.frozen`; None = all train
     average:           `(average, params, step) -> average` (EMA), or None where there is none
     perturb:           `(params, gradients) -> params` at which the gradient is taken again (SAM), or None
+    loss_scale:        `opt_state -> factor` of the loss whose gradient is taken (float16), or None; `update` takes
+                       gradients that are divided by it again, and leaves out those that are not finite
     """
 
     init: OptimizerInit
@@ -160,6 +162,7 @@ class Optimizer(NamedTuple):
     trainable: Any = None
     average: Any = None
     perturb: Any = None
+    loss_scale: Any = None
 
 
 class TrainState(NamedTuple):

@@ -1,6 +1,7 @@
 """A run from data to report, in one process: what it leaves, what it refuses, what it promises of its step."""
 
 import json
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -272,6 +273,21 @@ def test_averages_are_what_is_tested(tmp_path):
         result = run(experiment(optim=optimizer), tmp_path / name)
         valid = [line["valid"]["nll"] for line in log_of(tmp_path / name) if "valid" in line]
         assert result.figures["valid"]["nll"] == pytest.approx(min(valid), rel=1e-5)
+
+
+def test_float16_trains_as_float32_does_and_continues(tmp_path):
+    small = {"data": Data(source="digits", batch_size=64), "loop": loop(steps=30, save_every=10, keep_last=3)}
+    found = {
+        dtype: run(experiment(model=MLP(widths=(32,), dtype=dtype), **small), tmp_path / dtype).figures["test"]["nll"]
+        for dtype in ("float32", "float16")
+    }
+    assert abs(found["float16"] - found["float32"]) < 0.01 * found["float32"]
+    for step in (20, 30):
+        shutil.rmtree(tmp_path / "float16" / "checkpoints" / f"{step:08d}")
+    (tmp_path / "float16" / "result.json").unlink()
+    again = run(experiment(model=MLP(widths=(32,), dtype="float16"), **small), tmp_path / "float16")
+    assert again.figures["test"]["nll"] == found["float16"]
+    assert log_of(tmp_path / "float16")[-1]["train"]["loss_scale"] == 32768
 
 
 def test_a_limited_run_is_the_beginning_of_the_whole(tmp_path):

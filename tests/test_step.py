@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 
+from jaxnets.optim.loss_scale import with_loss_scale
 from jaxnets.optim.sam import ascend
 from jaxnets.step import evaluation_params, init_state, make_eval_step, make_step, merge_params, split_params
 from jaxnets.types import Metric, Model, Optimizer, Task
@@ -256,3 +257,79 @@ def test_sam_skips_what_is_not_finite_and_stays_where_the_gradient_is_zero(batch
     after, sums = step(state, {**batch, "weight": jnp.zeros(8)})
     assert sums["health"]["finite"]
     np.testing.assert_array_equal(after.params["w"], state.params["w"])
+
+
+def half(factor):
+    """A model that computes in float16 and whose gradient passes through `factor`."""
+
+    def apply(params, state, inputs, *, train=False, key=None, axis=None):
+        small = (inputs @ params["w"]).astype(jnp.float16) * jnp.float16(factor)
+        return small.astype(jnp.float32) + params["b"], state
+
+    return linear()._replace(apply=apply)
+
+
+def first_step(model, optimizer, batch):
+    state = init_state(model, squares(), optimizer, key=jax.random.key(0), batch=batch)
+    return state, *jax.jit(make_step(model, squares(), optimizer))(state, batch)
+
+
+def test_a_loss_scale_changes_no_bit_of_what_does_not_overflow(batch):
+    plain, _ = trained(batch, accumulate=2)
+    scaled, sums = trained(batch, optimizer=with_loss_scale(from_optax(optax.sgd(0.1)), 1024.0), accumulate=2)
+    for name in plain.params:
+        np.testing.assert_array_equal(plain.params[name], scaled.params[name])
+    assert float(sums["metrics"]["loss_scale"]["total"]) == 1024 and float(sums["metrics"]["overflow"]["total"]) == 0
+
+
+def test_a_loss_scale_saves_gradients_too_small_for_float16(batch):
+    tiny = batch | {"targets": batch["targets"] * 1e-3}
+    norm = {}
+    for name, optimizer in {
+        "plain": from_optax(optax.sgd(0.1)),
+        "scaled": with_loss_scale(from_optax(optax.sgd(0.1)), 2.0**15),
+    }.items():
+        _, _, sums = first_step(half(1e-5), optimizer, tiny)
+        norm[name] = float(sums["metrics"]["grad_norm/w"]["total"])
+    assert norm["plain"] < 0.5 * norm["scaled"] and norm["scaled"] > 0
+
+
+def test_an_overflow_moves_nothing_but_the_scale_and_is_no_failure(batch):
+    optimizer = with_loss_scale(from_optax(optax.adam(0.1)), 2.0**24)
+    old, new, sums = first_step(half(1.0), optimizer, batch | {"inputs": batch["inputs"] * 100})
+    assert new.opt_state.scale == 2.0**23 and new.step == 1
+    for before, after in zip(
+        jax.tree.leaves((old.params, old.opt_state.inner)),
+        jax.tree.leaves((new.params, new.opt_state.inner)),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(before, after)
+    assert bool(sums["health"]["finite"]) and int(sums["health"]["leaf"]) == -1
+    assert float(sums["metrics"]["overflow"]["total"]) == 1 and float(sums["metrics"]["grad_norm"]["weight"]) == 0
+
+
+def test_a_gradient_that_no_scale_can_mend_is_a_failure(batch):
+    optimizer = with_loss_scale(from_optax(optax.sgd(0.1)), 1.0)
+    spoiled = linear()._replace(
+        apply=lambda params, state, inputs, **how: (jnp.sqrt(0 * inputs @ params["w"]) + params["b"], state)
+    )
+    _, new, sums = first_step(spoiled, optimizer, batch)
+    assert not bool(sums["health"]["finite"]) and new.opt_state.scale == 1
+
+
+def test_a_long_row_of_good_steps_doubles_the_scale():
+    optimizer = with_loss_scale(from_optax(optax.sgd(0.1)), 8.0)
+    params = {"w": jnp.ones(1)}
+    state = optimizer.init(params)
+    scales = []
+    for good in (1997, 1998, 1999):
+        _, after = optimizer.update(params, state._replace(good=jnp.int32(good)), params)
+        scales.append((float(after.scale), int(after.good)))
+    assert scales == [(8.0, 1998), (8.0, 1999), (16.0, 0)]
+
+
+def test_norms_of_groups_add_up_to_the_whole(batch):
+    _, sums = trained(batch, steps=1)
+    norms = {name: float(value["total"]) for name, value in sums["metrics"].items() if name.startswith("grad_norm")}
+    assert norms.keys() == {"grad_norm", "grad_norm/w", "grad_norm/b"}
+    np.testing.assert_allclose(np.hypot(norms["grad_norm/w"], norms["grad_norm/b"]), norms["grad_norm"], rtol=1e-6)

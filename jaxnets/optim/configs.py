@@ -1,7 +1,7 @@
 """What each optimizer is told: one frozen dataclass of traced numbers each.
 
-Every config shares `schedule`, `weight_decay`, `clip_norm`, `ema_decay`, `groups`, `accumulate` and `sam_rho`. Weight
-decay is decoupled and touches only leaves named kernel or embedding, unless a group says otherwise.
+Every config shares `schedule`, `weight_decay`, `clip_norm`, `ema_decay`, `groups`, `accumulate`, `loss_scale` and
+`sam_rho`. Weight decay is decoupled and touches only leaves named kernel or embedding, unless a group says otherwise.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class _Shared:
     ema_decay: float | None = number(None)  # a moving average of the params is what is tested
     groups: tuple[Group, ...] = stage(())
     accumulate: int = 1  # micro-batches a step: less memory, the same result but for batch norm, which sees each alone
+    loss_scale: float | None = number(None)  # first factor of the loss; None = 32768 for a model in float16, else 1
     sam_rho: float | None = number(None)  # radius of sharpness-aware minimisation; a step takes twice as long
 
 

@@ -14,6 +14,7 @@ from jaxnets import schedules
 from jaxnets.optim.algorithms import algorithm
 from jaxnets.optim.configs import Optim, ScheduleFreeAdamW
 from jaxnets.optim.groups import by_path, is_frozen, scale_groups
+from jaxnets.optim.loss_scale import with_loss_scale
 from jaxnets.optim.sam import ascend
 from jaxnets.types import Array, Optimizer, PyTree
 
@@ -58,7 +59,7 @@ def optimizer(config: Optim, *, total_steps: int) -> Optimizer:
         return params
 
     frozen = any(group.frozen for group in config.groups)
-    return Optimizer(
+    plain = Optimizer(
         transformation.init,
         update,
         evaluation_params,
@@ -66,6 +67,7 @@ def optimizer(config: Optim, *, total_steps: int) -> Optimizer:
         average=None if config.ema_decay is None else lambda old, new, step: _ema(old, new, step, config.ema_decay),
         perturb=None if config.sam_rho is None else partial(ascend, rho=config.sam_rho),
     )
+    return plain if config.loss_scale is None else with_loss_scale(plain, config.loss_scale)
 
 
 def _ema(average: PyTree, params: PyTree, step: Any, decay: Any) -> PyTree:
