@@ -1,7 +1,8 @@
 """The command line: parsing only; nothing heavy is imported until a command runs.
 
-jaxnets train CONFIG [--run-dir DIR] [--allow PATH …] [--tensorboard] [--a.b.c VALUE …]
+jaxnets train CONFIG [--run-dir DIR] [--allow PATH …] [--tensorboard] [--profile A:B] [--a.b.c VALUE …]
 jaxnets lr-find CONFIG [--low 1e-7] [--high 10] [--steps 100] [--a.b.c VALUE …]
+jaxnets batch-find CONFIG [--memory 16GiB] [--largest N] [--a.b.c VALUE …]
 jaxnets watch RUN [--once]
 jaxnets test RUN [--split test]
 jaxnets predict RUN FILE [--out FILE]
@@ -62,6 +63,9 @@ def _parser() -> tuple[_Parser, dict[str, _Parser]]:
     train.add_argument(
         "--tensorboard", action="store_true", help="the log as TensorBoard files in RUN/tb as well (extra tensorboard)"
     )
+    train.add_argument(
+        "--profile", metavar="A:B", help="write a trace of steps A to B, which opens in ui.perfetto.dev, to RUN/profile"
+    )
     train.add_argument("--limit-steps", metavar="N", help="end after N steps, with the schedule of the whole run")
     train.add_argument(
         "--overfit-batch", action="store_true", help="every step sees the first batch, which must be learnt by heart"
@@ -83,6 +87,16 @@ def _parser() -> tuple[_Parser, dict[str, _Parser]]:
     find.add_argument("--low", type=float, default=1e-7, help="the first rate (default: 1e-7)")
     find.add_argument("--high", type=float, default=10.0, help="the last rate (default: 10)")
     find.add_argument("--steps", type=int, default=100, help="one rate each (default: 100)")
+
+    batch = _command(
+        commands,
+        "batch-find",
+        "compile ever larger batches and say which is the largest that fits",
+        "jaxnets batch-find configs/digits_cnn.py --memory 100MiB",
+    )
+    batch.add_argument("config")
+    batch.add_argument("--memory", metavar="SIZE", help="of one device (default: 0.9 of what is free)")
+    batch.add_argument("--largest", type=int, metavar="N", help="examples at most (default: the train split)")
 
     test = _command(commands, "test", "test a finished run on a split", "jaxnets test runs/digits_cnn")
     test.add_argument("run", type=Path)
@@ -259,7 +273,7 @@ def _train(given: argparse.Namespace, settings: list[tuple[str, str]]) -> int:
         print(rehearse(experiment))
         return 0
     run_dir = given.run_dir or Path("runs") / Path(given.config).stem
-    from jaxnets import compilation
+    from jaxnets import compilation, profiling
     from jaxnets.progress import Progress
     from jaxnets.run import run
 
@@ -270,6 +284,7 @@ def _train(given: argparse.Namespace, settings: list[tuple[str, str]]) -> int:
             allow=given.allow,
             progress=Progress(quiet=given.quiet),
             event_files=given.tensorboard,
+            profile=None if given.profile is None else profiling.window(given.profile),
         )
     figures = result.figures
     shown = "  ".join(f"{name} {value:.4f}" for name, value in figures["test"].items())
@@ -290,6 +305,17 @@ def _lr_find(given: argparse.Namespace, settings: list[tuple[str, str]]) -> int:
     with compilation.cache():
         print(range_test.text(range_test.range_test(experiment, low=given.low, high=given.high, steps=given.steps)))
     return 0
+
+
+def _batch_find(given: argparse.Namespace, settings: list[tuple[str, str]]) -> int:
+    experiment = _experiment(given.config, settings)
+    from jaxnets import batch_size, compilation
+
+    limit = None if given.memory is None else batch_size.parse_bytes(given.memory)
+    with compilation.cache():
+        found = batch_size.batch_sizes(experiment, limit=limit, largest=given.largest)
+    print(batch_size.text(found))
+    return 0 if found.largest else 1
 
 
 def _test(given: argparse.Namespace, settings: list[tuple[str, str]]) -> int:
@@ -404,10 +430,11 @@ def _watch(given: argparse.Namespace, settings: list[tuple[str, str]]) -> int:
     return 0
 
 
-_TAKE_SETTINGS = ("train", "lr-find", "config", "models", "data")
+_TAKE_SETTINGS = ("train", "lr-find", "batch-find", "config", "models", "data")
 _COMMANDS = {
     "train": _train,
     "lr-find": _lr_find,
+    "batch-find": _batch_find,
     "watch": _watch,
     "test": _test,
     "predict": _predict,

@@ -30,6 +30,7 @@ class Dispatch(NamedTuple):
 
     advance: Callable[[TrainState, list[int]], tuple[TrainState, PyTree]]
     length: int
+    flops: float  # of one step
 
 
 def choose(
@@ -84,7 +85,7 @@ def _dispatch(compiled: Compiled, feed: Callable[[list[int], int], PyTree]) -> D
     def advance(train_state: TrainState, numbers: list[int]) -> tuple[TrainState, PyTree]:
         return compiled.call(train_state, feed(numbers, compiled.length), len(numbers))
 
-    return Dispatch(advance, compiled.length)
+    return Dispatch(advance, compiled.length, compiled.flops)
 
 
 def _seconds_a_step(

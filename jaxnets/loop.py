@@ -74,6 +74,7 @@ class Actions(NamedTuple):
     cut:      offset -> None, cuts the log
     explain:  (batch number, index of a gradient leaf) -> words
     say, show: a line for the user; figures for the progress bar
+    mark:     step -> None, at the steps of `Cadence.marks`
     """
 
     advance: Callable[[TrainState, list[int]], tuple[TrainState, Any]]
@@ -85,6 +86,7 @@ class Actions(NamedTuple):
     explain: Callable[[int, int], str]
     say: Callable[[str], None]
     show: Callable[[int, dict[str, float]], None]
+    mark: Callable[[int], None] = lambda step: None
 
 
 class Cadence(NamedTuple):
@@ -95,6 +97,8 @@ class Cadence(NamedTuple):
     examples: int  # a step
     summarise: Callable[[Any, int], dict[str, float]]  # (metric sums, step) -> figures
     larger_is_better: bool  # of the monitored figure
+    seconds_at_peak: float | None = None  # a step's, at the peak of the devices: the log's utilisation follows from it
+    marks: tuple[int, ...] = ()  # steps before which `Actions.mark` is called with nothing in flight
 
 
 def batch_number(step: int, passed_over: list[int]) -> int:
@@ -164,6 +168,10 @@ class _Fit:
         while self.step < self.cadence.total and not self.notes.stopped_early:
             if self.signals.received:
                 self._interrupt()
+            if self.step in self.cadence.marks:
+                self._drain()
+                jax.block_until_ready(self.state)
+                self.actions.mark(self.step)
             count = self._until_event()
             numbers = [batch_number(self.step + i, self.notes.passed_over) for i in range(count)]
             self.state, sums = self.actions.advance(self.state, numbers)
@@ -172,13 +180,16 @@ class _Fit:
             while len(self.in_flight) > _IN_FLIGHT:
                 self._absorb()
             self._events()
+        if self.step in self.cadence.marks:
+            self.actions.mark(self.step)
         return self.state, self.notes, self.step
 
     def _until_event(self) -> int:
         loop, step = self.loop, self.step
         cadences = [loop.log_every, loop.eval_every, loop.save_every]
         nearest = min(every - step % every for every in cadences if every)
-        return min(self.cadence.length, nearest, self.cadence.total - step)
+        marks = [mark - step for mark in self.cadence.marks if mark > step]
+        return min(self.cadence.length, nearest, self.cadence.total - step, *marks)
 
     def _events(self) -> None:
         """Whatever is due at this step, in one order: evaluation, checkpoint. Log lines are written by `_absorb`."""
@@ -270,9 +281,12 @@ class _Fit:
             figures["skipped"] = self.notes.skipped
         rate = (step - self.window_step) * self.cadence.examples / max(now - self.window_began, 1e-9)
         clock = {"seconds": now - self.began, "examples_per_second": rate}
+        if self.cadence.seconds_at_peak is not None:
+            clock["mfu"] = rate / self.cadence.examples * self.cadence.seconds_at_peak
         self.notes.window, self.window_began, self.window_step = None, now, step
         self.notes.log_offset = self.actions.log({"step": step, "train": figures, "time": clock})
-        self.actions.show(step, figures | {"examples/s": rate})
+        shown = {"mfu": clock["mfu"]} if "mfu" in clock else {}
+        self.actions.show(step, figures | {"examples/s": rate} | shown)
 
     def _recover(self, bad: _Bad) -> None:
         """Applies the policy to a step that was not finite: names it and ends, or returns to the last good state."""

@@ -7,6 +7,7 @@ count is an input, so that one program serves every cadence and every tail).
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -65,10 +66,11 @@ def replicate(layout: Layout, tree: PyTree) -> PyTree:
 class Compiled(NamedTuple):
     """A step compiled for a layout: `call(train_state, feed, count)` runs `count <= length` steps of a feed."""
 
-    call: Callable[[TrainState, PyTree, Any], tuple[TrainState, PyTree]]
+    call: Callable[[TrainState, PyTree, int], tuple[TrainState, PyTree]]
     length: int
     program: str  # sha256 of what was compiled: equal exactly if the step is the same function of its inputs
     temporary_bytes: int  # on one device, beside the train state, the constants and the feed
+    flops: float  # of one step, over all devices, as XLA counts the lowered program; 0 where it does not
 
 
 def compile_step(
@@ -108,10 +110,20 @@ def compile_step(
     )
     compiled = lowered.compile()
 
-    def call(train_state: TrainState, feed: PyTree, count: Any) -> tuple[TrainState, PyTree]:
-        result = compiled(train_state, constants, feed, np.int32(count))
+    @functools.cache
+    def on_device(count: int) -> Any:
+        return jax.device_put(np.int32(count), layout.replicated)
+
+    def call(train_state: TrainState, feed: PyTree, count: int) -> tuple[TrainState, PyTree]:
+        result = compiled(train_state, constants, feed, on_device(count))
         return jax.block_until_ready(result) if layout.awaits else result
 
     program = hashlib.sha256(lowered.as_text().encode()).hexdigest()
     memory = compiled.memory_analysis()
-    return Compiled(call, length, program, int(memory.temp_size_in_bytes) if memory else 0)
+    return Compiled(call, length, program, int(memory.temp_size_in_bytes) if memory else 0, _flops(lowered))
+
+
+def _flops(lowered: Any) -> float:
+    """Of one step: a loop whose trip count is an input is counted as one trip."""
+    cost = lowered.cost_analysis()
+    return float((cost or {}).get("flops", 0.0))

@@ -57,7 +57,9 @@ class Progress:
                 print(f"step {step}/{self._total}  {self._words()}  left {left:.0f} s", flush=True)
 
     def _words(self) -> str:
-        names = [n for n in self._figures if n in ("loss", "accuracy", "rmse", "examples/s") or n.startswith("valid ")]
+        names = [
+            n for n in self._figures if n in ("loss", "accuracy", "rmse", "examples/s", "mfu") or n.startswith("valid ")
+        ]
         return "  ".join(f"{name} {short(self._figures[name])}" for name in names)
 
     def say(self, line: str) -> None:

@@ -14,6 +14,7 @@ from jaxnets.admission import Admitted, admit, batch_at
 from jaxnets.build import experiment_step
 from jaxnets.columns import sparkline
 from jaxnets.config import Experiment
+from jaxnets.parallel import Compiled
 from jaxnets.types import PyTree
 
 _COLUMNS = 60
@@ -48,19 +49,23 @@ def rehearse(experiment: Experiment) -> str:
 
 def memory(admitted: Admitted) -> Memory:
     """Measured by compiling the step for the devices at hand."""
-    state = admitted.shapes
+    state, step = admitted.shapes, compiled(admitted)
+    params, opt_state = map(_bytes, ((state.params, state.frozen), state.opt_state))
+    return Memory(params, opt_state, _bytes(state) - params - opt_state, step.temporary_bytes)
+
+
+def compiled(admitted: Admitted) -> Compiled:
+    """One step of the experiment, compiled from shapes for the devices at hand."""
     feed = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape), leaf.dtype), admitted.batch)
-    compiled = parallel.compile_step(
+    return parallel.compile_step(
         lambda state, batch, numbers: experiment_step(state, batch, numbers, schema=admitted.schema),
         lambda numbers, feed, index: jax.tree.map(lambda leaf: leaf[index], feed),
         admitted.layout,
         constants=jax.tree.map(jnp.asarray, admitted.experiment),
-        train_state=state,
+        train_state=admitted.shapes,
         feed=feed,
         length=1,
     )
-    params, opt_state = map(_bytes, ((state.params, state.frozen), state.opt_state))
-    return Memory(params, opt_state, _bytes(state) - params - opt_state, compiled.temporary_bytes)
 
 
 def _bytes(tree: PyTree) -> int:

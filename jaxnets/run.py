@@ -42,10 +42,12 @@ from jaxnets.dispatch import Dispatch, choose, forget_program
 from jaxnets.errors import CheckpointError, ConfigError, Interrupted, NonFiniteError, UsageError, near
 from jaxnets.files import read_json, write_atomically
 from jaxnets.loop import Actions, Cadence, Notes, fit
+from jaxnets.profiling import Profile, Window
 from jaxnets.progress import Progress
 from jaxnets.signals import Signals
 from jaxnets.step import evaluation_params, init_state, larger_is_better, make_eval_step, results
 from jaxnets.types import PyTree, TrainState
+from jaxnets.utilisation import seconds_at_peak
 
 
 class Result(NamedTuple):
@@ -62,10 +64,12 @@ def run(
     allow: Iterable[str] = (),
     progress: Progress | None = None,
     event_files: bool = False,
+    profile: Window | None = None,
 ) -> Result:
     """Trains to the end, tests, and writes the report; on a folder that holds a run, continues it.
 
     event_files: the log as TensorBoard files in `tb/` as well; no part of the experiment, so it may change on the way.
+    profile: steps whose trace is written to `profile/`; no part of the experiment either.
 
     Raises ConfigError before anything compiles, if the experiment is not allowed or differs from the folder's in more
     than the paths of `allow`; DataError if the data is bad or has changed; Interrupted after a signal, once saved.
@@ -87,7 +91,8 @@ def run(
         dataset = admit_data(experiment)
         _check_fit(experiment, dataset.schema, run_dir)
         admitted = admit(experiment, dataset)
-        return _Run(admitted, run_dir, progress, signals, allow=tuple(allow), event_files=event_files).run()
+        how = {"allow": tuple(allow), "event_files": event_files, "profile": profile}
+        return _Run(admitted, run_dir, progress, signals, **how).run()
 
 
 def _event_files(run_dir: Path) -> metrics.Sink:
@@ -196,13 +201,14 @@ class _Run:
         signals: Signals,
         *,
         event_files: bool,
-        allow: tuple[str, ...] = (),
+        profile: Window | None,
+        allow: tuple[str, ...],
     ) -> None:
         self.experiment, self.dataset, self.schema = admitted.experiment, admitted.dataset, admitted.schema
         self.parts, self.shapes, self.layout = admitted.parts, admitted.shapes, admitted.layout
         self.batch, self.train, self.total = admitted.batch, admitted.train, admitted.total
         self.run_dir, self.progress, self.signals = run_dir, progress, signals
-        self.allow, self.event_files = allow, event_files
+        self.allow, self.event_files, self.window = allow, event_files, profile
         self.last = min(self.total, self.experiment.loop.limit_steps or self.total)
         self.numbers = jax.tree.map(jnp.asarray, self.experiment)
         self.monitor = self.experiment.loop.monitor
@@ -221,6 +227,7 @@ class _Run:
         with checkpoints:
             self.checkpoints = checkpoints
             train_state, notes, start = self._start()  # before anything is written: a change may not fit what was saved
+            self.profile = self._profile(start)
             self._describe()
             dispatch = self._dispatch(train_state)
             self._validate_program(train_state)
@@ -272,6 +279,12 @@ class _Run:
             return self._fresh(), Notes(), 0
         self.progress.say(f"continues {self.run_dir} at step {restored.step}")
         return parallel.replicate(self.layout, restored.tree), Notes(**restored.notes), restored.step
+
+    def _profile(self, start: int) -> Profile | None:
+        if self.window is None:
+            return None
+        folder = self.run_dir / "profile"
+        return Profile(self.window, folder, start=start, total=self.last, say=self.progress.say)
 
     def _fresh(self) -> TrainState:
         """The state before the first step, with the weights of `init_from` where they fit."""
@@ -406,7 +419,16 @@ class _Run:
                 sink.write(record)
             return self.log.offset()
 
-        cadence = Cadence(self.last, dispatch.length, self.experiment.data.batch_size, summarise, self.larger_is_better)
+        dtype = getattr(self.experiment.model, "dtype", "float32")
+        cadence = Cadence(
+            total=self.last,
+            length=dispatch.length,
+            examples=self.experiment.data.batch_size,
+            summarise=summarise,
+            larger_is_better=self.larger_is_better,
+            seconds_at_peak=seconds_at_peak(dispatch.flops, devices=self.layout.mesh.size, dtype=dtype),
+            marks=self.profile.marks if self.profile else (),
+        )
         actions = Actions(
             advance=dispatch.advance,
             evaluate=self._evaluate,
@@ -417,6 +439,7 @@ class _Run:
             explain=self._explain,
             say=self.progress.say,
             show=self.progress.show,
+            mark=self.profile.mark if self.profile else lambda step: None,
         )
         self.progress.begin(self.last, start)
         compilation.seal()
@@ -434,6 +457,8 @@ class _Run:
             self.checkpoints.wait()
             raise
         finally:
+            if self.profile:
+                self.profile.close()
             self.progress.end()
 
     def _restore(self) -> tuple[TrainState, dict[str, Any], int]:

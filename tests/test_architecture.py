@@ -13,12 +13,13 @@ ORDER = (
     ("data", "models", "tasks", "schedules"),
     ("optim",),
     ("step", "generate", "anatomy"),
-    ("parallel", "metrics", "signals", "progress", "compilation"),
+    ("parallel", "metrics", "signals", "progress", "compilation", "profiling", "utilisation"),
     ("checkpoint", "loop", "tensorboard", "doctor"),
     ("config",),
     ("build", "forward"),
     ("admission", "dispatch", "evaluate", "report", "warm_start"),
     ("run", "predictions", "rehearsal", "range_test", "continuations", "catalogue", "contents", "watch"),
+    ("batch_size",),
     ("cli", "__init__"),
 )
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}

@@ -1,5 +1,6 @@
 """A run from data to report, in one process: what it leaves, what it refuses, what it promises of its step."""
 
+import gzip
 import json
 import shutil
 import subprocess
@@ -16,14 +17,16 @@ from safetensors.numpy import load_file
 from sklearn import metrics as reference
 from small import Said, command, experiment, log_of, loop
 
-from jaxnets import evaluate
+from jaxnets import evaluate, rehearsal
+from jaxnets.admission import admit
 from jaxnets.build import build, experiment_step
 from jaxnets.config import Custom as Own
 from jaxnets.data import Data, Flip, gather, load, order
 from jaxnets.errors import CheckpointError, ConfigError, DataError, UsageError
-from jaxnets.loop import Loop
+from jaxnets.loop import Loop, fit
 from jaxnets.models import CNN, GPT, MLP, mlp
 from jaxnets.optim import AdamW, Custom, Group, ScheduleFreeAdamW
+from jaxnets.profiling import Window
 from jaxnets.run import run
 from jaxnets.step import init_state
 from jaxnets.tasks import LanguageModelling, Regression
@@ -287,7 +290,46 @@ def test_float16_trains_as_float32_does_and_continues(tmp_path):
     (tmp_path / "float16" / "result.json").unlink()
     again = run(experiment(model=MLP(widths=(32,), dtype="float16"), **small), tmp_path / "float16")
     assert again.figures["test"]["nll"] == found["float16"]
-    assert log_of(tmp_path / "float16")[-1]["train"]["loss_scale"] == 32768
+    assert log_of(tmp_path / "float16")[-2]["train"]["loss_scale"] == 32768
+
+
+def test_the_loop_moves_nothing_that_it_was_not_told_to_move(finished, tmp_path, monkeypatch):
+    def guarded(*words, **named):
+        with jax.transfer_guard("disallow"):
+            with pytest.raises(Exception, match="Disallowed host-to-device"):
+                jnp.arange(3) + np.arange(3)  # the guard guards
+            return fit(*words, **named)
+
+    monkeypatch.setattr("jaxnets.run.fit", guarded)
+    again = run(experiment(), tmp_path / "run")
+    assert again.figures["test"] == finished.figures["test"]
+
+
+def test_a_profile_is_a_trace_of_its_steps_and_changes_no_bit(finished, tmp_path):
+    said = Said()
+    again = run(experiment(), tmp_path / "run", profile=Window(13, 17), progress=said)
+    assert again.figures["test"] == finished.figures["test"]
+    assert log_of(again.run_dir) == log_of(finished.run_dir)
+    (trace,) = (again.run_dir / "profile").rglob("perfetto_trace.json.gz")
+    names = [event.get("name", "") for event in json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"]]
+    assert sum(name == "PjRtCpuExecutable::Execute" or "ExecuteHelper" in name for name in names) >= 1
+    assert any(f"trace of steps 13:17 in {trace}" in line for line in said.lines)
+    with pytest.raises(ConfigError, match="--profile 38:50: the run goes from step 0 to 40"):
+        run(experiment(), tmp_path / "other", profile=Window(38, 50))
+    assert not (tmp_path / "other" / "config.json").exists()
+
+
+def test_the_log_says_how_much_of_the_device_is_used(finished):
+    lines = [json.loads(line) for line in (finished.run_dir / "metrics.jsonl").read_text().splitlines()]
+    shares = [line["time"]["mfu"] for line in lines if "train" in line]
+    assert len(shares) == 4 and all(0 < share < 1 for share in shares)
+
+
+def test_flops_of_a_step_are_those_of_its_matrix_products():
+    one = admit(experiment(model=MLP(widths=(64,))))
+    found = rehearsal.compiled(one).flops
+    products = 3 * 2 * 16 * (13 * 64 + 64 * 3) - 2 * 16 * 13 * 64  # forward and two backward; no gradient of the inputs
+    assert products < found < 1.5 * products
 
 
 def test_a_limited_run_is_the_beginning_of_the_whole(tmp_path):

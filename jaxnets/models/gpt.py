@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int
 from jaxnets.models.attention import Block
 from jaxnets.models.layers import Dropout, drop_path_rates
 from jaxnets.models.linen import from_linen
-from jaxnets.models.stack import Stack
+from jaxnets.models.stack import Remat, Stack
 from jaxnets.types import Model, experiment_dataclass, number
 
 _NORMAL = nn.initializers.normal(0.02)
@@ -36,6 +36,7 @@ class GPT:
     tied: bool = True  # the head is the embedding
     dropout: float | None = number(None)  # share of values set to 0 while training
     drop_path: float | None = number(None)  # share of examples that pass by the last block while training
+    remat: Remat = "none"  # what of a layer the backward pass computes again: full, dots, dots_no_batch
     dtype: str = "float32"  # of the computation; params are float32
 
 
@@ -52,6 +53,7 @@ def gpt(
     tied: bool = True,
     dropout: Any = None,
     drop_path: Any = None,
+    remat: Remat = "none",
     dtype: str = "float32",
     unroll: bool = False,
 ) -> Model:
@@ -78,7 +80,7 @@ def gpt(
         }
         return {"cache": {"blocks": {"blocks": {"layer": {"attention": attention}}}, "index": jnp.zeros((), jnp.int32)}}
 
-    return from_linen(make(unroll=unroll), unrolled=make(unroll=True), cache=cache)
+    return from_linen(make(unroll=unroll, remat=remat), unrolled=make(unroll=True), cache=cache)
 
 
 class _GPT(nn.Module):
@@ -95,6 +97,7 @@ class _GPT(nn.Module):
     drop_path: Any
     dtype: Any
     unroll: bool = False
+    remat: Remat = "none"
 
     @nn.compact
     def __call__(self, tokens: Int[Array, "b t"], *, train: bool) -> Float[Array, "b t v"]:
@@ -113,7 +116,7 @@ class _GPT(nn.Module):
             kernel_init=_NORMAL, out_init=nn.initializers.normal(0.02 / (2 * self.depth) ** 0.5), dtype=self.dtype,
         )  # fmt: skip
         rates = drop_path_rates(self.drop_path, self.depth)
-        x = Stack(block, self.depth, unroll=self.unroll, name="blocks")(x, train, rates)
+        x = Stack(block, self.depth, unroll=self.unroll, remat=self.remat, name="blocks")(x, train, rates)
         x = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name="norm")(x)
         if self.tied:
             return embed.attend(x).astype(jnp.float32)

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from jaxnets.models.layers import BatchNorm, Conv, DropPath, drop_path_rates, max_pool
 from jaxnets.models.linen import from_linen
-from jaxnets.models.stack import Stack
+from jaxnets.models.stack import Remat, Stack, rematerialised
 from jaxnets.types import Model, experiment_dataclass, number
 
 Stem = Literal["small", "imagenet"]
@@ -37,6 +37,7 @@ class ResNet18:
 
     stem: Stem = "small"  # small: 3 × 3 stride 1; imagenet: 7 × 7 stride 2 and a pool
     drop_path: float | None = number(None)  # share of examples that pass by the last block while training
+    remat: Remat = "none"  # what of a layer the backward pass computes again: full, dots, dots_no_batch
     dtype: str = "float32"  # of the computation; params are float32
 
 
@@ -46,6 +47,7 @@ class ResNet34:
 
     stem: Stem = "small"  # small: 3 × 3 stride 1; imagenet: 7 × 7 stride 2 and a pool
     drop_path: float | None = number(None)  # share of examples that pass by the last block while training
+    remat: Remat = "none"  # what of a layer the backward pass computes again: full, dots, dots_no_batch
     dtype: str = "float32"  # of the computation; params are float32
 
 
@@ -55,6 +57,7 @@ class ResNet50:
 
     stem: Stem = "imagenet"  # small: 3 × 3 stride 1; imagenet: 7 × 7 stride 2 and a pool
     drop_path: float | None = number(None)  # share of examples that pass by the last block while training
+    remat: Remat = "none"  # what of a layer the backward pass computes again: full, dots, dots_no_batch
     dtype: str = "float32"  # of the computation; params are float32
 
 
@@ -69,11 +72,12 @@ def resnet18(
     *,
     stem: Stem = "small",
     drop_path: Any = None,
+    remat: Remat = "none",
     dtype: str = "float32",
     unroll: bool = False,
 ) -> Model:
     """Eighteen layers of basic blocks: (b h w c) -> (b num_classes)."""
-    return _resnet(num_classes, (2, 2, 2, 2), _Basic, stem, drop_path, dtype, unroll)
+    return _resnet(num_classes, (2, 2, 2, 2), _Basic, stem, drop_path, remat, dtype, unroll)
 
 
 def resnet34(
@@ -81,11 +85,12 @@ def resnet34(
     *,
     stem: Stem = "small",
     drop_path: Any = None,
+    remat: Remat = "none",
     dtype: str = "float32",
     unroll: bool = False,
 ) -> Model:
     """Thirty-four layers of basic blocks: (b h w c) -> (b num_classes)."""
-    return _resnet(num_classes, (3, 4, 6, 3), _Basic, stem, drop_path, dtype, unroll)
+    return _resnet(num_classes, (3, 4, 6, 3), _Basic, stem, drop_path, remat, dtype, unroll)
 
 
 def resnet50(
@@ -93,20 +98,27 @@ def resnet50(
     *,
     stem: Stem = "imagenet",
     drop_path: Any = None,
+    remat: Remat = "none",
     dtype: str = "float32",
     unroll: bool = False,
 ) -> Model:
     """Fifty layers of bottleneck blocks: (b h w c) -> (b num_classes); 25 557 032 params for 1000 classes."""
-    return _resnet(num_classes, (3, 4, 6, 3), _Bottleneck, stem, drop_path, dtype, unroll)
+    return _resnet(num_classes, (3, 4, 6, 3), _Bottleneck, stem, drop_path, remat, dtype, unroll)
 
 
 def _resnet(
-    num_classes: int, depths: tuple[int, ...], block: Any, stem: str, drop_path: Any, dtype: str, unroll: bool
+    num_classes: int,
+    depths: tuple[int, ...],
+    block: Any,
+    stem: str,
+    drop_path: Any,
+    remat: Remat,
+    dtype: str,
+    unroll: bool,
 ) -> Model:
     make = partial(_ResNet, num_classes, depths, block, stem, drop_path, jnp.dtype(dtype))
-    return from_linen(
-        make(unroll=unroll), axis=lambda axis: make(unroll=unroll, axis=axis), unrolled=make(unroll=True)
-    )  # fmt: skip
+    module = partial(make, unroll=unroll, remat=remat)
+    return from_linen(module(), axis=lambda axis: module(axis=axis), unrolled=make(unroll=True))
 
 
 class _Basic(nn.Module):
@@ -160,6 +172,7 @@ class _ResNet(nn.Module):
     dtype: Any
     axis: str | None = None
     unroll: bool = False
+    remat: Remat = "none"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b k"]:
@@ -175,8 +188,10 @@ class _ResNet(nn.Module):
             first, rest = (None, None) if rates is None else (rates[0], rates[1:depth])
             rates = None if rates is None else rates[depth:]
             make = partial(self.block, 64 * 2**index, axis=self.axis, dtype=self.dtype)
-            x = make(stride=1 if index == 0 else 2, name=f"stage{index}_first")(x, train, first)
-            x = Stack(make, depth - 1, unroll=self.unroll, name=f"stage{index}")(x, train, rest)
+            first_block = rematerialised(self.block, self.remat)
+            make_first = partial(first_block, 64 * 2**index, axis=self.axis, dtype=self.dtype)
+            x = make_first(stride=1 if index == 0 else 2, name=f"stage{index}_first")(x, train, first)
+            x = Stack(make, depth - 1, unroll=self.unroll, remat=self.remat, name=f"stage{index}")(x, train, rest)
         x = x.mean(axis=(1, 2))  # b d
         return nn.Dense(self.num_classes, dtype=self.dtype, name="head")(x).astype(jnp.float32)
 

@@ -9,13 +9,19 @@ from __future__ import annotations
 import contextlib
 import contextvars
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 _AXES: Any = {"params": 0, "batch_stats": 0, "cache": 0}
+Remat = Literal["none", "full", "dots", "dots_no_batch"]
+_POLICIES: dict[str, Any] = {
+    "full": jax.checkpoint_policies.nothing_saveable,
+    "dots": jax.checkpoint_policies.checkpoint_dots,
+    "dots_no_batch": jax.checkpoint_policies.checkpoint_dots_with_no_batch_dims,
+}
 unrolled_path: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar("unrolled_path", default=())
 
 
@@ -23,6 +29,8 @@ class Stack(nn.Module):
     """`depth` equal layers `make()(x, train)` applied one after the other; their variables are stacked on axis 0.
 
     With `rates` (depth,) they are `make()(x, train, rate)`, each with its own: the rates of drop path.
+    With `remat` the backward pass computes what is inside a layer again instead of keeping it: all of it ("full"), all
+    but matrix products ("dots"), all but those without a batch axis ("dots_no_batch").
     Scanned and unrolled give the same outputs from the same variables; while training with dropout they draw other
     numbers.
     """
@@ -30,6 +38,7 @@ class Stack(nn.Module):
     make: Callable[..., nn.Module]
     depth: int
     unroll: bool = False
+    remat: Remat = "none"
 
     @nn.compact
     def __call__(self, x: Any, train: bool, rates: Any = None) -> Any:
@@ -38,7 +47,7 @@ class Stack(nn.Module):
         if self.unroll and not self.is_initializing():
             return self._unrolled(x, train, rates)
         scanned = nn.scan(
-            _Layer,
+            rematerialised(_Layer, self.remat, scanned=True),
             variable_axes=_AXES,
             split_rngs={"params": True, "dropout": True},
             length=self.depth,
@@ -49,13 +58,13 @@ class Stack(nn.Module):
     def _unrolled(self, x: Any, train: bool, rates: Any) -> Any:
         whole = {name: tree["blocks"] for name, tree in self.variables.items() if "blocks" in tree}
         moves = [name for name in whole if name != "params" and self.is_mutable_collection(name)]
-        moved = []
+        moved, layer = [], rematerialised(_Layer, self.remat)
         for index in range(self.depth):
             own = jax.tree.map(lambda leaf, index=index: leaf[index], whole)
             rate = None if rates is None else rates[index]
             rngs = {"dropout": self.make_rng("dropout")} if self.has_rng("dropout") else {}
             with _inside((*unrolled_path.get(), *self.path, str(index))):
-                (x, _), changed = _Layer(self.make).apply(own, x, train, rate, rngs=rngs, mutable=moves)
+                (x, _), changed = layer(self.make).apply(own, x, train, rate, rngs=rngs, mutable=moves)
             moved.append(changed)
         for name in moves:
             self.put_variable(
@@ -71,6 +80,14 @@ class _Layer(nn.Module):
     def __call__(self, x: Any, train: bool, rate: Any) -> tuple[Any, None]:
         more = () if rate is None else (rate,)
         return self.make(name="layer")(x, train, *more), None
+
+
+def rematerialised(layer: Any, remat: Remat, *, scanned: bool = False) -> Any:
+    """The module class `layer`, called as (x, train, …), under a policy by name; inside a scan nothing can merge the
+    two computations, so the barrier that keeps them apart is left out."""
+    if remat == "none":
+        return layer
+    return nn.remat(layer, policy=_POLICIES[remat], prevent_cse=not scanned, static_argnums=(2,))
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from jaxnets.models.attention import Block
 from jaxnets.models.layers import Dropout, drop_path_rates
 from jaxnets.models.linen import from_linen
-from jaxnets.models.stack import Stack
+from jaxnets.models.stack import Remat, Stack
 from jaxnets.types import Model, experiment_dataclass, number
 
 
@@ -31,6 +31,7 @@ class ViT:
     dropout: float | None = number(None)  # share of values set to 0 while training
     drop_path: float | None = number(None)  # share of examples that pass by the last block while training
     pool: Literal["cls", "mean"] = "cls"
+    remat: Remat = "none"  # what of a layer the backward pass computes again: full, dots, dots_no_batch
     dtype: str = "float32"  # of the computation; params are float32
 
 
@@ -45,6 +46,7 @@ def vit(
     dropout: Any = None,
     drop_path: Any = None,
     pool: Literal["cls", "mean"] = "cls",
+    remat: Remat = "none",
     dtype: str = "float32",
     unroll: bool = False,
 ) -> Model:
@@ -55,7 +57,7 @@ def vit(
     if width % heads:
         raise ValueError(f"width {width} does not divide over {heads} heads; use a multiple")
     make = partial(_ViT, num_classes, patch, width, depth, heads, mlp_width, dropout, drop_path, pool, jnp.dtype(dtype))
-    return from_linen(make(unroll=unroll), unrolled=make(unroll=True))
+    return from_linen(make(unroll=unroll, remat=remat), unrolled=make(unroll=True))
 
 
 def vit_ti16(num_classes: int = 1000, **more: Any) -> Model:
@@ -85,6 +87,7 @@ class _ViT(nn.Module):
     pool: str
     dtype: Any
     unroll: bool = False
+    remat: Remat = "none"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b k"]:
@@ -101,7 +104,7 @@ class _ViT(nn.Module):
         x = Dropout(self.dropout, name="dropout")(x + positions.astype(x.dtype), train=train)
         block = partial(Block, self.heads, self.heads, self.mlp_width, False, False, self.dropout, dtype=self.dtype)
         rates = drop_path_rates(self.drop_path, self.depth)
-        x = Stack(block, self.depth, unroll=self.unroll, name="blocks")(x, train, rates)
+        x = Stack(block, self.depth, unroll=self.unroll, remat=self.remat, name="blocks")(x, train, rates)
         x = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name="norm")(x)
         x = x[:, 0] if self.pool == "cls" else x.mean(axis=1)  # b d
         return nn.Dense(self.num_classes, dtype=self.dtype, name="head")(x).astype(jnp.float32)
