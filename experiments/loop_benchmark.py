@@ -13,7 +13,18 @@ the first step, and the peak memory of the whole process for `jaxnets train` and
 
 All of it with the allocator that the commands set (jaxnets/memory.py); --plain-malloc shows them without it.
 
-    python experiments/loop_benchmark.py [--repeats 5] [--only mlp,cnn,vit,gpt] [--plain-malloc]
+With --rivals the MLP and the CNN are also trained by `fit` of Keras 3 on JAX and of PyTorch Lightning, as their users
+call it (experiments/loop_rivals): same layers and params, same rows and batches, AdamW with the same numbers, loss and
+accuracy of each step, float32, as many threads. Each has an environment of its own, which the first call makes with
+pip, and a process of its own, whose memory is allocated as that framework leaves it. Counted from the start of the
+first epoch to the end of the last, after one epoch unheard, without bars, checkpoints and evaluation. To give them the
+allocator of jaxnets too, set it for all:
+
+    MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=-1 python experiments/loop_benchmark.py --rivals
+
+Usage:
+
+    python experiments/loop_benchmark.py [--repeats 5] [--only mlp,cnn,vit,gpt] [--plain-malloc] [--rivals]
 """
 
 # ruff: noqa: E402 (the allocator is set before jax is imported)
@@ -38,6 +49,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from loop_rivals.race import race
 
 from jaxnets import Data, Experiment, Loop, compilation, experiment_step, init_state, train
 from jaxnets import data as sources
@@ -295,6 +307,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--only", default="mlp,cnn,vit,gpt", help="workloads, by comma (default: all)")
     parser.add_argument("--no-starts", action="store_true", help="leave out what needs processes of its own")
+    parser.add_argument(
+        "--rivals", action="store_true", help="also Keras and PyTorch Lightning, for the MLP and the CNN"
+    )
     parser.add_argument("--plain-malloc", action="store_true", help="leave the allocator as it is")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -308,6 +323,9 @@ def main() -> None:
     for name in given.only.split(","):
         print(name, flush=True)
         compare(name, given.repeats)
+        if given.rivals:
+            experiment = workload(name)
+            race(experiment, partial(jaxnets_run, experiment), given.repeats, spread)
         if not given.no_starts:
             starts(name, min(given.repeats, 3))
 
