@@ -12,6 +12,7 @@ from typing import Any
 
 os.environ["KERAS_BACKEND"] = "jax"
 
+import jax  # noqa: E402
 import keras  # noqa: E402 (the backend is chosen before)
 from answering import answer, given  # noqa: E402
 
@@ -64,7 +65,13 @@ def main() -> None:
         return {"seconds": (clock.ended - clock.began) / steps, "loss": float(past.history["loss"][-1])}
 
     sizes = [int(weight.size) for weight in map(keras.ops.convert_to_numpy, network.trainable_weights)]
-    answer(fit, epochs=settings["epochs"], sizes=sizes, dtype=network.dtype, versions=f"keras {keras.__version__}")
+    answer(
+        fit,
+        epochs=settings["epochs"],
+        sizes=sizes,
+        dtype=network.dtype,
+        versions=f"keras {keras.__version__}, jax {jax.__version__}",
+    )
 
 
 if __name__ == "__main__":
