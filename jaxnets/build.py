@@ -10,7 +10,16 @@ import jax
 
 from jaxnets import models, optim, tasks
 from jaxnets.config import Custom, Experiment, variant_name
-from jaxnets.data import ColorJitter, Mixup, RepeatedAugmentation, Schema, augment, preprocess
+from jaxnets.data import (
+    ColorJitter,
+    LevelOperation,
+    Mixup,
+    RandAugment,
+    RepeatedAugmentation,
+    Schema,
+    augment,
+    preprocess,
+)
 from jaxnets.errors import ConfigError
 from jaxnets.optim.loss_scale import FIRST
 from jaxnets.step import Sums, init_state, make_step, merge_params
@@ -92,7 +101,8 @@ def model_batch(experiment: Experiment, schema: Schema, batch: Batch, *, key: Ar
     batch = {**batch, "inputs": preprocess(schema, batch["inputs"])}
     if key is None or not experiment.data.augment:
         return batch
-    return augment(experiment.data.augment, key, batch, num_classes=len(schema.classes))
+    moments: dict[str, Any] = {"mean": schema.input_mean, "std": schema.input_std}
+    return augment(experiment.data.augment, key, batch, num_classes=len(schema.classes), **moments)
 
 
 def _on_raw_data(task: Task, experiment: Experiment, schema: Schema) -> Task:
@@ -189,6 +199,11 @@ def _check_augment(experiment: Experiment, schema: Schema) -> None:
             raise ConfigError(
                 f"data.augment.{index} {name} takes images, but {schema.source} holds {schema.input_kind}s; "
                 "use mixup or repeatedaugmentation"
+            )
+        if isinstance(stage, LevelOperation | RandAugment) and schema.input_dtype != "uint8":
+            raise ConfigError(
+                f"data.augment.{index} {name} takes images of uint8, whose levels are known, but {schema.source} holds "
+                f"{schema.input_dtype}; leave it out, or use colorjitter"
             )
         if isinstance(stage, ColorJitter) and stage.hue is not None and schema.input_shape[-1] != 3:
             raise ConfigError(

@@ -12,7 +12,23 @@ from small import CONFIG, command
 from jaxnets import config, optim
 from jaxnets.build import check_schema
 from jaxnets.config import _RULES, Experiment, _field_types, _members
-from jaxnets.data import ColorJitter, Crop, CutMix, Data, Mixup, RandomErasing, RepeatedAugmentation, load
+from jaxnets.data import (
+    AutoContrast,
+    ColorJitter,
+    Crop,
+    CutMix,
+    Data,
+    Flip,
+    Invert,
+    Mixup,
+    Posterize,
+    RandAugment,
+    RandomErasing,
+    RepeatedAugmentation,
+    Sharpness,
+    Solarize,
+    load,
+)
 from jaxnets.errors import ConfigError
 from jaxnets.loop import Loop
 from jaxnets.models import CNN, GPT, MLP, ResNet18, ViT
@@ -31,7 +47,7 @@ GOOD = [
     Experiment(data=Data(augment=(Crop(padding=1), Mixup())), model=CNN(), loop=Loop(epochs=2.0)),
     Experiment(model=ResNet18(), optim=SGD(groups=(Group(pattern="kernel", lr_multiple=0.5),)), loop=Loop(steps=1)),
     Experiment(
-        data=Data(augment=(RepeatedAugmentation(), ColorJitter(hue=0.1), RandomErasing(), CutMix())),
+        data=Data(augment=(RepeatedAugmentation(), RandAugment(moves=False), ColorJitter(), RandomErasing(), CutMix())),
         model=ResNet18(),
         optim=optim.Prodigy(),
         loop=Loop(steps=1),
@@ -82,6 +98,14 @@ def test_paths_set_leaves_and_switch_variants():
     assert changed.optim == SGD(lr=0.5, momentum=None, schedule=WSD())
     assert changed.model == ResNet18() and changed.data.augment[0] == Crop(padding=3)
     assert changed.loop.keep_best is False and changed.loop.steps == 7
+
+
+def test_augmentations_are_named_on_the_command_line():
+    words = [("data.augment", "randaugment,flip,auto_contrast"), ("data.augment.0.magnitude", "4")]
+    changed = config.assign(Experiment(loop=Loop(steps=1)), words)
+    assert changed.data.augment == (RandAugment(magnitude=4.0), Flip(), AutoContrast())
+    with pytest.raises(ConfigError, match=r"data.augment.0 'randaugmnt' is not allowed; .*perhaps you meant randaug"):
+        config.assign(changed, [("data.augment", "randaugmnt")])
 
 
 def test_a_switch_keeps_what_both_variants_share():
@@ -277,6 +301,13 @@ def test_a_config_file_that_is_none_is_named(text, words, tmp_path):
         ((RandomErasing(aspect=0.0),), "aspect 0.0 is not allowed; give a number above 0 and at most 1"),
         ((ColorJitter(hue=0.6),), "hue 0.6 is not allowed; give a number from 0 to 0.5"),
         ((ColorJitter(contrast=1.5),), "contrast 1.5 is not allowed; give a number from 0 to 1"),
+        ((Posterize(bits=9),), "data.augment.0.bits 9 is not allowed; give a whole number from 1 to 8"),
+        ((Posterize(bits=2.5),), "data.augment.0.bits 2.5 is not allowed; give a whole number"),
+        ((Solarize(threshold=257.0),), "threshold 257.0 is not allowed; give a number from 0 to 256"),
+        ((Flip(), Sharpness(change=1.1)), "data.augment.1.change 1.1 is not allowed; give a number from 0 to 1"),
+        ((Invert(probability=-0.1),), "probability -0.1 is not allowed; give a number from 0 to 1"),
+        ((RandAugment(magnitude=11.0),), "data.augment.0.magnitude 11.0 is not allowed; give a number from 0 to 10"),
+        ((RandAugment(operations=0),), "data.augment.0.operations 0 is not allowed; give a whole number of at least 1"),
     ],
 )
 def test_augmentations_that_make_no_sense_are_refused(stages, words):

@@ -1,14 +1,22 @@
 """From a source to ordered, resumable batches."""
 
 from jaxnets.data.augment import Augmentation as Augmentation
+from jaxnets.data.augment import AutoContrast as AutoContrast
 from jaxnets.data.augment import ColorJitter as ColorJitter
 from jaxnets.data.augment import Crop as Crop
 from jaxnets.data.augment import CutMix as CutMix
 from jaxnets.data.augment import Cutout as Cutout
+from jaxnets.data.augment import Equalize as Equalize
 from jaxnets.data.augment import Flip as Flip
+from jaxnets.data.augment import Invert as Invert
+from jaxnets.data.augment import LevelOperation as LevelOperation
 from jaxnets.data.augment import Mixup as Mixup
+from jaxnets.data.augment import Posterize as Posterize
+from jaxnets.data.augment import RandAugment as RandAugment
 from jaxnets.data.augment import RandomErasing as RandomErasing
 from jaxnets.data.augment import RepeatedAugmentation as RepeatedAugmentation
+from jaxnets.data.augment import Sharpness as Sharpness
+from jaxnets.data.augment import Solarize as Solarize
 from jaxnets.data.augment import augment as augment
 from jaxnets.data.checks import check as check
 from jaxnets.data.order import order as order

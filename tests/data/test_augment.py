@@ -6,20 +6,27 @@ import numpy as np
 import pytest
 
 from jaxnets.data import (
+    AutoContrast,
     ColorJitter,
     Crop,
     CutMix,
     Cutout,
+    Equalize,
     Flip,
+    Invert,
     Mixup,
+    Posterize,
+    RandAugment,
     RandomErasing,
     RepeatedAugmentation,
+    Sharpness,
+    Solarize,
     augment,
 )
 
 ALL = [
-    Flip(), Crop(padding=2), Cutout(size=3), Mixup(), CutMix(), RandomErasing(), ColorJitter(hue=0.1),
-    RepeatedAugmentation(times=4),
+    Flip(), Crop(padding=2), Cutout(size=3), Mixup(), CutMix(), RandomErasing(), ColorJitter(hue=0.1), Posterize(),
+    Solarize(), Invert(), AutoContrast(), Equalize(), Sharpness(), RandAugment(), RepeatedAugmentation(times=4),
 ]  # fmt: skip
 
 
@@ -171,7 +178,7 @@ def test_repeated_augmentation_is_followed_by_other_augmentations_of_each_copy(b
 
 @pytest.mark.parametrize("stage", ALL, ids=lambda stage: type(stage).__name__)
 def test_every_stage_keeps_shape_and_type_and_takes_traced_numbers(stage, batch):
-    traced = jax.jit(lambda stage, key: augment((stage,), key, batch, num_classes=4))
+    traced = jax.jit(lambda stage, key: augment((stage,), key, batch, num_classes=4, mean=(0.0,) * 3, std=(0.05,) * 3))
     found, again = traced(stage, jax.random.key(3)), traced(stage, jax.random.key(3))
     assert found["inputs"].shape == batch["inputs"].shape and found["inputs"].dtype == batch["inputs"].dtype
     assert found["weight"].shape == batch["weight"].shape and np.isfinite(found["inputs"]).all()

@@ -1,9 +1,12 @@
 """Augmentation: pure functions of a key and a preprocessed batch, on the device, inside the compiled step.
 
 Images are (b h w c) and standardised: a pixel of 0 is the mean of its channel over the train split, 1 a deviation.
+Operations on levels from 0 to 255 undo that, by the `mean` and `std` given, and do it again.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import jax
 
@@ -13,6 +16,14 @@ from jaxnets.data.augment.erase import Cutout as Cutout
 from jaxnets.data.augment.erase import RandomErasing as RandomErasing
 from jaxnets.data.augment.erase import cutout as cutout
 from jaxnets.data.augment.erase import random_erasing as random_erasing
+from jaxnets.data.augment.levels import AutoContrast as AutoContrast
+from jaxnets.data.augment.levels import Equalize as Equalize
+from jaxnets.data.augment.levels import Invert as Invert
+from jaxnets.data.augment.levels import LevelOperation as LevelOperation
+from jaxnets.data.augment.levels import Posterize as Posterize
+from jaxnets.data.augment.levels import Sharpness as Sharpness
+from jaxnets.data.augment.levels import Solarize as Solarize
+from jaxnets.data.augment.levels import on_levels as on_levels
 from jaxnets.data.augment.mix import CutMix as CutMix
 from jaxnets.data.augment.mix import Mixup as Mixup
 from jaxnets.data.augment.mix import cutmix as cutmix
@@ -21,15 +32,44 @@ from jaxnets.data.augment.move import Crop as Crop
 from jaxnets.data.augment.move import Flip as Flip
 from jaxnets.data.augment.move import crop as crop
 from jaxnets.data.augment.move import flip as flip
+from jaxnets.data.augment.randaugment import RandAugment as RandAugment
+from jaxnets.data.augment.randaugment import rand_augment as rand_augment
 from jaxnets.data.augment.repeat import RepeatedAugmentation as RepeatedAugmentation
 from jaxnets.data.augment.repeat import repeat as repeat
 from jaxnets.types import Array, Batch
 
-Augmentation = Flip | Crop | Cutout | RandomErasing | ColorJitter | Mixup | CutMix | RepeatedAugmentation
+Augmentation = (
+    Flip
+    | Crop
+    | Cutout
+    | RandomErasing
+    | ColorJitter
+    | Posterize
+    | Solarize
+    | Invert
+    | AutoContrast
+    | Equalize
+    | Sharpness
+    | RandAugment
+    | Mixup
+    | CutMix
+    | RepeatedAugmentation
+)
 
 
-def augment(stages: tuple[Augmentation, ...], key: Array, batch: Batch, *, num_classes: int) -> Batch:
-    """The batch after all `stages` in order, each with a key of its own."""
+def augment(
+    stages: tuple[Augmentation, ...],
+    key: Array,
+    batch: Batch,
+    *,
+    num_classes: int,
+    mean: Sequence[float] = (),
+    std: Sequence[float] = (),
+) -> Batch:
+    """The batch after all `stages` in order, each with a key of its own.
+
+    mean, std: what the images were standardised by, a channel each; empty if they are as they were, from 0 to 1
+    """
     for index, stage in enumerate(stages):
         own = jax.random.fold_in(key, index)
         match stage:
@@ -40,11 +80,11 @@ def augment(stages: tuple[Augmentation, ...], key: Array, batch: Batch, *, num_c
             case CutMix(alpha=alpha):
                 batch = cutmix(own, batch, alpha=alpha, num_classes=num_classes)
             case _:
-                batch = {**batch, "inputs": _on_images(stage, own, batch["inputs"])}
+                batch = {**batch, "inputs": _on_images(stage, own, batch["inputs"], mean, std)}
     return batch
 
 
-def _on_images(stage: Augmentation, key: Array, images: Array) -> Array:
+def _on_images(stage: Augmentation, key: Array, images: Array, mean: Sequence[float], std: Sequence[float]) -> Array:
     match stage:
         case Flip():
             return flip(key, images)
@@ -56,4 +96,8 @@ def _on_images(stage: Augmentation, key: Array, images: Array) -> Array:
             return random_erasing(key, images, stage)
         case ColorJitter():
             return color_jitter(key, images, stage)
+        case Posterize() | Solarize() | Invert() | AutoContrast() | Equalize() | Sharpness():
+            return on_levels(key, images, stage, mean=mean, std=std)
+        case RandAugment():
+            return rand_augment(key, images, stage, mean=mean, std=std)
     raise TypeError(f"{stage!r} is no augmentation of images; use one of {Augmentation}")

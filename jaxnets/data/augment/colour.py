@@ -15,7 +15,7 @@ class ColorJitter:
     """Brightness, contrast, saturation and hue of each image, each by a uniform draw of its own (Howard, 2013).
 
     Only operations that mean the same on standardised images: no clipping, since these have no least and no largest
-    value, and no posterising, since they have no levels. Brightness is an offset (0 is grey there, so that a factor
+    value; what needs levels stands in `levels`. Brightness is an offset (0 is grey there, so that a factor
     would be contrast), and hue turns around the grey axis, which is linear. `None` leaves an operation out.
     """
 
