@@ -1,7 +1,7 @@
 """The command line: parsing only; nothing heavy is imported until a command runs.
 
 jaxnets train CONFIG [--run-dir DIR] [--allow PATH …] [--tensorboard] [--profile A:B] [--a.b.c VALUE …]
-jaxnets lr-find CONFIG [--low 1e-7] [--high 10] [--steps 100] [--a.b.c VALUE …]
+jaxnets lr-find CONFIG [--low 1e-7] [--high 10] [--steps 100] [--out FILE] [--a.b.c VALUE …]
 jaxnets batch-find CONFIG [--memory 16GiB] [--largest N] [--a.b.c VALUE …]
 jaxnets watch RUN [--once]
 jaxnets test RUN [--split test]
@@ -87,6 +87,7 @@ def _parser() -> tuple[_Parser, dict[str, _Parser]]:
     find.add_argument("--low", type=float, default=1e-7, help="the first rate (default: 1e-7)")
     find.add_argument("--high", type=float, default=10.0, help="the last rate (default: 10)")
     find.add_argument("--steps", type=int, default=100, help="one rate each (default: 100)")
+    find.add_argument("--out", type=Path, help="an .html page with the loss over the rate")
 
     batch = _command(
         commands,
@@ -303,7 +304,7 @@ def _lr_find(given: argparse.Namespace, settings: list[tuple[str, str]]) -> int:
     from jaxnets import compilation, range_test
 
     with compilation.cache():
-        print(range_test.text(range_test.range_test(experiment, low=given.low, high=given.high, steps=given.steps)))
+        range_test.show(experiment, low=given.low, high=given.high, steps=given.steps, out=given.out)
     return 0
 
 

@@ -13,8 +13,8 @@ from jaxnets.build import model_batch
 from jaxnets.columns import columns
 from jaxnets.config import Experiment
 from jaxnets.data import Dataset, Schema
-from jaxnets.errors import UsageError
 from jaxnets.report import sheet
+from jaxnets.report.document import check_out
 
 _EXAMPLES = 16  # on the sheet
 
@@ -24,8 +24,7 @@ def show(experiment: Experiment, *, out: Path | None) -> None:
 
     Raises UsageError if `out` cannot be a page, ConfigError or DataError as a run of this config would.
     """
-    if out is not None and (out.suffix != ".html" or not out.absolute().parent.is_dir()):
-        raise UsageError(f"--out {out} is not allowed; give a file that ends in .html in a folder that is there")
+    check_out(out)
     dataset = admit_data(experiment)
     facts, counts, fitted = described(dataset), counted(dataset), moments(dataset.schema)
     print(columns(list(facts.items())))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -19,6 +20,8 @@ from jaxnets.build import experiment_step
 from jaxnets.columns import sparkline
 from jaxnets.config import Experiment
 from jaxnets.errors import UsageError
+from jaxnets.report import rates as page
+from jaxnets.report.document import check_out
 from jaxnets.step import init_state
 
 _SMOOTH = 0.9  # of the exponential mean of the losses
@@ -32,6 +35,25 @@ class Found(NamedTuple):
     rates: np.ndarray
     losses: np.ndarray
     suggestion: float | None
+
+
+def show(experiment: Experiment, *, low: float, high: float, steps: int, out: Path | None) -> None:
+    """Prints what a range test finds, and writes its chart to `out`. Raises UsageError if `out` cannot be a page."""
+    check_out(out)
+    found = range_test(experiment, low=low, high=high, steps=steps)
+    told = text(found)
+    print(told)
+    if out is not None:
+        facts = {
+            "source": experiment.data.source,
+            "batch size": f"{experiment.data.batch_size}",
+            "model": config.variant_name(type(experiment.model)),
+            "optimizer": config.variant_name(type(experiment.optim)),
+            "rates": f"{low:g} to {high:g}, evenly in the logarithm, in {steps} steps",
+            "ended": f"at step {len(found.rates)}" + (", where the loss diverged" if len(found.rates) < steps else ""),
+        }
+        page.write(out, facts, found.rates, found.losses, found.suggestion, told=told.splitlines()[-1])
+        print(f"chart in {out}")
 
 
 def range_test(experiment: Experiment, *, low: float = 1e-7, high: float = 10.0, steps: int = 100) -> Found:
@@ -101,4 +123,4 @@ def text(found: Found) -> str:
     lines = [bars, f"{ends}; least {low:.4g} at {found.rates[found.losses.argmin()]:.2g}"]
     if found.suggestion is None:
         return "\n".join([*lines, "the loss never falls: look at the data and the model, or raise --high"])
-    return "\n".join([*lines, f"it falls fastest at --optim.lr {found.suggestion:g}"])
+    return "\n".join([*lines, f"the loss falls fastest at --optim.lr {found.suggestion:g}"])

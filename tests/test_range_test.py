@@ -1,14 +1,20 @@
 """The learning-rate range test: rises, compiles once, stops where it diverges, and suggests a rate that trains."""
 
+import re
+import shutil
+import subprocess
+
 import numpy as np
 import pytest
 from small import experiment, loop
+from test_report import Checker
 
 from jaxnets import cli
 from jaxnets.errors import UsageError
 from jaxnets.optim import SGD, AdamW, Constant
 from jaxnets.progress import Progress
 from jaxnets.range_test import range_test, suggest, text
+from jaxnets.report import rates
 from jaxnets.run import run
 
 
@@ -49,3 +55,70 @@ def test_the_command_and_what_it_refuses(tmp_path, capsys, monkeypatch):
     assert cli.main(["lr-find", "configs/wine_mlp.py", "--steps", "many"]) == 2
     with pytest.raises(UsageError, match="give 0 < --low < --high"):
         range_test(experiment(optim=AdamW()), low=-1.0)
+
+
+def numbers(pattern, page):
+    return np.asarray([float(value) for value in re.findall(pattern, page)])
+
+
+def drawn(folder, x, y, suggestion):
+    rates.write(folder / "lr.html", {"source": "<b>"}, x, y, suggestion, told="found & told")
+    return (folder / "lr.html").read_text()
+
+
+def test_the_chart_has_a_logarithmic_axis_and_marks_the_suggestion(tmp_path):
+    """Rates of equal ratio stand at equal distances, and the mark stands among them where its rate belongs."""
+    x = np.geomspace(1e-4, 1.0, 5)
+    page = drawn(tmp_path, x, np.asarray([3.0, 3.0, 2.0, 1.0, 2.5]), 1e-3)
+    line = re.search(r'<polyline class="line c0" points="([^"]+)"', page)[1]
+    points = np.asarray([pair.split(",") for pair in line.split()], float)
+    # Places are written to a tenth of a pixel.
+    np.testing.assert_allclose(np.diff(points[:, 0]), np.ptp(points[:, 0]) / 4, atol=0.11)
+    assert points[:, 1].argmax() == 3  # down the page is less
+    (mark,) = numbers(r'<line class="guide" x1="([\d.]+)"', page)
+    assert abs(mark - points[1, 0]) < 0.11 and "suggested: 0.001</text>" in page
+    ticks = re.findall(r'<text class="tick mid" x="([\d.]+)" y="[\d.]+">([^<]+)<', page)
+    expected = np.interp(np.log10([float(words) for _, words in ticks]), np.log10(x), points[:, 0])
+    assert len(ticks) > 3
+    np.testing.assert_allclose([float(place) for place, _ in ticks], expected, atol=0.11)
+    checker = Checker()
+    checker.feed(page)
+    assert not checker.open and "&lt;b&gt;" in page and "found &amp; told" in page and "<script" not in page
+    assert all(link.startswith("data:") for link in checker.links)
+
+
+def test_without_a_suggestion_or_a_loss_there_is_no_mark(tmp_path):
+    page = drawn(tmp_path, np.geomspace(1e-4, 1.0, 5), np.arange(5.0), None)
+    assert "polyline" in page and "suggested" not in page and "guide" not in page.split("</style>")[1]
+    assert "polyline" not in drawn(tmp_path, np.asarray([]), np.asarray([]), None)
+
+
+def test_the_command_writes_the_page(tmp_path, capsys):
+    out = tmp_path / "lr.html"
+    assert cli.main(["lr-find", "configs/wine_mlp.py", "--steps", "20", "--out", str(out), "--optim", "lion"]) == 0
+    told, page = capsys.readouterr().out, out.read_text()
+    suggestion = re.search(r"--optim.lr (\S+)", told)[1]
+    assert f"suggested: {suggestion}<" in page and f"chart in {out}" in told
+    assert all(words in page for words in ("wine", "lion", "mlp", "in 20 steps"))
+
+
+@pytest.mark.parametrize(
+    ("out", "words"), [("lr.png", "ends in .html"), ("nowhere/lr.html", "in a folder that is there")]
+)
+def test_a_page_that_cannot_be_written_is_refused_before_anything_is_done(out, words, capsys):
+    assert cli.main(["lr-find", "configs/wine_mlp.py", "--out", out]) == 2
+    said, errors = capsys.readouterr()
+    assert f"--out {out}" in errors and words in errors and not said
+
+
+def test_a_real_browser_finds_no_error(tmp_path):
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if not browser:
+        pytest.skip("no chromium here")
+    drawn(tmp_path, np.geomspace(1e-4, 1.0, 5), np.asarray([3.0, 3.0, 2.0, 1.0, 2.5]), 1e-3)
+    done = subprocess.run(
+        [browser, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
+         f"--screenshot={tmp_path / 'page.png'}", f"file://{tmp_path / 'lr.html'}"],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert "CONSOLE" not in done.stderr and (tmp_path / "page.png").stat().st_size > 10_000, done.stderr[-2000:]

@@ -53,16 +53,32 @@ def label(value: float) -> str:
     return f"{value:.4g}"
 
 
-def lines(title: str, curves: Sequence[Line], *, x: str, y: str, logarithmic: bool = False) -> str:
-    """Curves over one axis, with a legend where there is more than one; "" if there is nothing to draw."""
+def lines(
+    title: str,
+    curves: Sequence[Line],
+    *,
+    x: str,
+    y: str,
+    logarithmic: bool = False,
+    logarithmic_x: bool = False,
+    marks_at: Mapping[str, float] | None = None,
+) -> str:
+    """Curves over one axis, with a legend where there is more than one; "" if there is nothing to draw.
+
+    marks_at: places on the x axis with their names, each an upright line
+    """
+    if logarithmic_x:
+        curves = [Line(curve.name, np.log10(curve.x).tolist(), curve.y) for curve in curves]
     kept = [_kept(curve, logarithmic) for curve in curves]
     kept = [curve for curve in kept if len(curve.x)]
     if not kept:
         return ""
     xs = np.concatenate([curve.x for curve in kept])
     ys = np.concatenate([curve.y for curve in kept])
-    frame = _Frame(_span(xs), _span(ys, pad=0.05), logarithmic)
+    frame = _Frame(_span(xs), _span(ys, pad=0.05), logarithmic, logarithmic_x)
     marks = []
+    for name, value in (marks_at or {}).items():
+        marks.append(frame.mark(name, math.log10(value) if logarithmic_x else value))
     for index, curve in enumerate(kept):
         points = " ".join(f"{frame.x(a):.1f},{frame.y(b):.1f}" for a, b in zip(curve.x, curve.y, strict=True))
         if len(curve.x) == 1:
@@ -155,8 +171,10 @@ def confusion(title: str, counts: np.ndarray, names: Sequence[str]) -> str:
 class _Frame:
     """Data coordinates to places in the picture."""
 
-    def __init__(self, xs: tuple[float, float], ys: tuple[float, float], logarithmic: bool) -> None:
-        self.xs, self.ys, self.logarithmic = xs, ys, logarithmic
+    def __init__(
+        self, xs: tuple[float, float], ys: tuple[float, float], logarithmic: bool, logarithmic_x: bool = False
+    ) -> None:
+        self.xs, self.ys, self.logarithmic, self.logarithmic_x = xs, ys, logarithmic, logarithmic_x
 
     def x(self, value: float) -> float:
         low, high = self.xs
@@ -165,6 +183,16 @@ class _Frame:
     def y(self, value: float) -> float:
         low, high = self.ys
         return _HEIGHT - _BOTTOM - (value - low) / (high - low) * (_HEIGHT - _TOP - _BOTTOM)
+
+    def mark(self, name: str, value: float) -> str:
+        """An upright line with its name, to the side where there is room."""
+        place = self.x(value)
+        room = place < (_LEFT + _WIDTH - _RIGHT) / 2
+        return (
+            f'<line class="guide" x1="{place:.1f}" x2="{place:.1f}" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}"/>'
+            f'<text class="name{"" if room else " end"}" x="{place + (6 if room else -6):.1f}" y="{_TOP + 10}">'
+            f"{html.escape(name)}</text>"
+        )
 
     def axes(self, x: str, y: str) -> str:
         parts = []
@@ -175,7 +203,8 @@ class _Frame:
             parts.append(f'<text class="tick end" x="{_LEFT - 6}" y="{place + 4:.1f}">{words}</text>')
         for value in ticks(*self.xs):
             place = self.x(value)
-            parts.append(f'<text class="tick mid" x="{place:.1f}" y="{_HEIGHT - _BOTTOM + 18}">{label(value)}</text>')
+            words = label(10**value) if self.logarithmic_x else label(value)
+            parts.append(f'<text class="tick mid" x="{place:.1f}" y="{_HEIGHT - _BOTTOM + 18}">{words}</text>')
         bottom = _HEIGHT - _BOTTOM
         parts.append(f'<line class="edge" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{bottom}" y2="{bottom}"/>')
         middle = (_LEFT + _WIDTH - _RIGHT) / 2
