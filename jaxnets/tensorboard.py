@@ -2,7 +2,8 @@
 
 The files follow from `metrics.jsonl`, which is what counts: at each start, and after each return to a checkpoint, they
 are written anew from it. So no step stands there twice, and a run may be continued with them or without. Records are
-written by the caller's thread: a full disk ends the run with a sentence, as it does for the log.
+written by the caller's thread: a full disk ends the run with a sentence, as it does for the log. The run's config
+stands among the texts.
 """
 
 from __future__ import annotations
@@ -52,6 +53,9 @@ def tensorboard(folder: Path, records: Sequence[Record]) -> Sink:
     # A TensorBoard that is open forgets what it read from the files before.
     start = events.SessionLog(status=events.SessionLog.START)
     writer.write_event(events.Event(wall_time=time.time(), step=0, session_log=start))
+    stored = folder.parent / "config.json"
+    if stored.is_file():
+        writer.write_event(events.Event(wall_time=clock.zero, step=0, summary=_text("config", stored.read_text())))
     for record in records:
         put(record)
     writer.flush()
@@ -61,6 +65,16 @@ def tensorboard(folder: Path, records: Sequence[Record]) -> Sink:
 def _module(name: str) -> Any:
     """A part of tensorboardX; its protocol buffers are made while it is imported, unseen by type checkers."""
     return importlib.import_module(f"tensorboardX.{name}")
+
+
+def _text(tag: str, content: str) -> Any:
+    """A summary of the text plugin: Markdown, in which four spaces keep a line as it is."""
+    summaries, tensors = _module("proto.summary_pb2"), _module("proto.tensor_pb2")
+    plugin = summaries.SummaryMetadata.PluginData(plugin_name="text")
+    code = "".join(f"    {line}\n" for line in content.splitlines())
+    tensor = tensors.TensorProto(dtype="DT_STRING", string_val=[code.encode()])
+    metadata = summaries.SummaryMetadata(plugin_data=plugin)
+    return summaries.Summary(value=[summaries.Summary.Value(tag=tag, tensor=tensor, metadata=metadata)])
 
 
 def scalars(record: Record) -> Iterator[tuple[str, float]]:
@@ -81,12 +95,12 @@ class _Clock:
 
     def __init__(self, records: Sequence[Record]) -> None:
         self._seconds = max((_seconds(record) for record in records), default=0.0)
-        self._zero = time.time() - self._seconds
+        self.zero = time.time() - self._seconds
         self._seconds = 0.0
 
     def __call__(self, record: Record) -> float:
         self._seconds = max(self._seconds, _seconds(record))
-        return self._zero + self._seconds
+        return self.zero + self._seconds
 
 
 def _seconds(record: Record) -> float:

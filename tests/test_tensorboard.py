@@ -50,6 +50,8 @@ def curves(folder):
     found = {}
     for event in events(folder):
         for value in event.summary.value:
+            if value.HasField("tensor"):
+                continue
             assert (event.step, value.tag) not in found
             found[event.step, value.tag] = value.simple_value
     return found
@@ -77,6 +79,16 @@ def test_the_files_hold_what_the_log_holds(tmp_path):
     assert first.file_version == "brain.Event:2" and start.session_log.status == start.session_log.START
     times = [event.wall_time for event in rest]
     assert times == sorted(times)
+
+
+def test_the_config_is_a_text(tmp_path):
+    """Of the run's own config, each line kept as it is by the four spaces of Markdown's code."""
+    run(experiment(), tmp_path / "run", event_files=True)
+    (value,) = (v for event in events(tmp_path / "run" / "tb") for v in event.summary.value if v.HasField("tensor"))
+    assert value.tag == "config" and value.metadata.plugin_data.plugin_name == "text"
+    lines = value.tensor.string_val[0].decode().splitlines()
+    assert all(line.startswith("    ") for line in lines)
+    assert "\n".join(line[4:] for line in lines) + "\n" == (tmp_path / "run" / "config.json").read_text()
 
 
 def test_they_change_nothing_of_the_run(tmp_path):
