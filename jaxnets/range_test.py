@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnets import optim
+from jaxnets import config, optim
 from jaxnets.admission import admit, batch_at
 from jaxnets.build import experiment_step
 from jaxnets.columns import sparkline
