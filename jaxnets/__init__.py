@@ -20,6 +20,7 @@ _HOMES = {
     "Optimizer": "types",
     "TrainState": "types",
     "Batch": "types",
+    "Sink": "metrics",
     "from_linen": "models",
     "from_nnx": "models",
     "from_optax": "optim",

@@ -277,6 +277,7 @@ def _train(given: argparse.Namespace, settings: list[tuple[str, str]]) -> int:
     from jaxnets import compilation, profiling
     from jaxnets.progress import Progress
     from jaxnets.run import run
+    from jaxnets.tensorboard import tensorboard
 
     with compilation.cache():
         result = run(
@@ -284,7 +285,7 @@ def _train(given: argparse.Namespace, settings: list[tuple[str, str]]) -> int:
             run_dir,
             allow=given.allow,
             progress=Progress(quiet=given.quiet),
-            event_files=given.tensorboard,
+            sinks=[tensorboard(run_dir / "tb")] if given.tensorboard else [],
             profile=None if given.profile is None else profiling.window(given.profile),
         )
     figures = result.figures

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ Record = dict[str, Any]
 
 
 class Sink(NamedTuple):
-    """Where records go.
+    """Where records go; a user's own is three functions too, and `docs/trackers.md` has some.
 
     write: takes one record `{"step": n, "train" | "valid": {name: value}, "time": {...}}`
     flush: returns once all that was written is safe
@@ -24,6 +24,9 @@ class Sink(NamedTuple):
     write: Callable[[Record], None]
     flush: Callable[[], None]
     close: Callable[[], None]
+
+
+Opener = Callable[[list[Record]], Sink]  # takes the records that stand in the log already
 
 
 def add(total: Any, more: Any) -> Any:
@@ -73,3 +76,16 @@ def read(path: Path) -> list[Record]:
     """The records of a `metrics.jsonl`; a last line that is cut short is left out."""
     lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
     return [json.loads(line) for line in lines if line.endswith(b"\n")]
+
+
+def scalars(record: Record) -> Iterator[tuple[str, float]]:
+    """(tag, value) of a record as trackers name them: what stands before the slash is a section of their pages.
+
+    >>> list(scalars({"step": 5, "train": {"loss": 0.5}, "time": {"seconds": 2.0, "examples_per_second": 9.0}}))
+    [('loss/train', 0.5), ('examples_per_second/train', 9.0)]
+    """
+    for split in ("train", "valid"):
+        for name, value in record.get(split, {}).items():
+            yield f"{name}/{split}", float(value)
+    if "examples_per_second" in record["time"]:
+        yield "examples_per_second/train", float(record["time"]["examples_per_second"])

@@ -30,7 +30,6 @@ from jaxnets import (
     optim,
     parallel,
     report,
-    tensorboard,
     warm_start,
 )
 from jaxnets.admission import Admitted, admit, admit_data
@@ -42,6 +41,7 @@ from jaxnets.dispatch import Dispatch, choose, forget_program
 from jaxnets.errors import CheckpointError, ConfigError, Interrupted, NonFiniteError, UsageError, near
 from jaxnets.files import read_json, write_atomically
 from jaxnets.loop import Actions, Cadence, Notes, fit
+from jaxnets.metrics import Opener
 from jaxnets.profiling import Profile, Window
 from jaxnets.progress import Progress
 from jaxnets.signals import Signals
@@ -63,40 +63,44 @@ def run(
     *,
     allow: Iterable[str] = (),
     progress: Progress | None = None,
-    event_files: bool = False,
+    sinks: Iterable[Opener] = (),
     profile: Window | None = None,
 ) -> Result:
     """Trains to the end, tests, and writes the report; on a folder that holds a run, continues it.
 
-    event_files: the log as TensorBoard files in `tb/` as well; no part of the experiment, so it may change on the way.
+    sinks: where the log goes as well; each is opened with the records that stand in the log already, at every start and
+    again where a rollback cuts it. They are no part of the experiment, so they may change on the way.
     profile: steps whose trace is written to `profile/`; no part of the experiment either.
 
     Raises ConfigError before anything compiles, if the experiment is not allowed or differs from the folder's in more
     than the paths of `allow`; DataError if the data is bad or has changed; Interrupted after a signal, once saved.
     """
     config.check(experiment)
-    if event_files:
-        tensorboard.check()
     run_dir = Path(run_dir)
-    progress = progress or Progress()
+    progress, sinks = progress or Progress(), tuple(sinks)
     _check_folder(run_dir, experiment, tuple(allow))
     with _locked(run_dir), Signals() as signals, progress:
         if (run_dir / "result.json").exists() and not _differs(run_dir, experiment):
             progress.say(f"{run_dir} is finished; here is its result (another --run-dir starts a new run)")
             if not (run_dir / "report.html").exists():  # killed between the two
                 report.write(run_dir)
-            if event_files:
-                _event_files(run_dir).close()
+            with contextlib.ExitStack() as stack:
+                _open(sinks, run_dir, stack)
             return Result(run_dir, read_json(run_dir / "result.json"))
         dataset = admit_data(experiment)
         _check_fit(experiment, dataset.schema, run_dir)
         admitted = admit(experiment, dataset)
-        how = {"allow": tuple(allow), "event_files": event_files, "profile": profile}
+        how = {"allow": tuple(allow), "sinks": sinks, "profile": profile}
         return _Run(admitted, run_dir, progress, signals, **how).run()
 
 
-def _event_files(run_dir: Path) -> metrics.Sink:
-    return tensorboard.tensorboard(run_dir / "tb", metrics.read(run_dir / "metrics.jsonl"))
+def _open(openers: Iterable[Opener], run_dir: Path, stack: contextlib.ExitStack) -> list[metrics.Sink]:
+    """The sinks beside the log, each with what stands in it already; `stack` closes them."""
+    sinks = []
+    for opener in openers:
+        sinks.append(opener(metrics.read(run_dir / "metrics.jsonl")))
+        stack.callback(sinks[-1].close)
+    return sinks
 
 
 def _check_fit(experiment: Experiment, schema: Schema, run_dir: Path) -> None:
@@ -200,7 +204,7 @@ class _Run:
         progress: Progress,
         signals: Signals,
         *,
-        event_files: bool,
+        sinks: tuple[Opener, ...],
         profile: Window | None,
         allow: tuple[str, ...],
     ) -> None:
@@ -208,7 +212,7 @@ class _Run:
         self.parts, self.shapes, self.layout = admitted.parts, admitted.shapes, admitted.layout
         self.batch, self.train, self.total = admitted.batch, admitted.train, admitted.total
         self.run_dir, self.progress, self.signals = run_dir, progress, signals
-        self.allow, self.event_files, self.window = allow, event_files, profile
+        self.allow, self.openers, self.window = allow, sinks, profile
         self.last = min(self.total, self.experiment.loop.limit_steps or self.total)
         self.numbers = jax.tree.map(jnp.asarray, self.experiment)
         self.monitor = self.experiment.loop.monitor
@@ -232,7 +236,8 @@ class _Run:
             dispatch = self._dispatch(train_state)
             self._validate_program(train_state)
             self.log = metrics.JsonLines(self.run_dir / "metrics.jsonl", offset=notes.log_offset)
-            with contextlib.closing(self.log), self._open_sinks():
+            with contextlib.closing(self.log), contextlib.ExitStack() as self.open:
+                self.sinks = _open(self.openers, self.run_dir, self.open)
                 train_state, notes, steps = self._fit(train_state, notes, start, dispatch)
                 self.log.flush()
             checkpoints.wait()
@@ -386,21 +391,11 @@ class _Run:
             sums = metrics.add(sums, jax.device_get(self.measured(train_state, self.numbers, batch)))
         return results(self.parts.task, sums)
 
-    @contextlib.contextmanager
-    def _open_sinks(self) -> Iterator[None]:
-        """The sinks beside the log: they follow from it, and are opened anew where it is cut."""
-        self.sinks = [_event_files(self.run_dir)] if self.event_files else []
-        try:
-            yield
-        finally:
-            for sink in self.sinks:
-                sink.close()
-
     def _cut(self, offset: int) -> None:
+        """The sinks follow from the log: where it is cut they are opened anew."""
         self.log.cut(offset)
-        if self.event_files:
-            self.sinks.pop().close()
-            self.sinks.append(_event_files(self.run_dir))
+        self.open.close()
+        self.sinks = _open(self.openers, self.run_dir, self.open)
 
     def _fit(
         self, train_state: TrainState, notes: Notes, start: int, dispatch: Dispatch

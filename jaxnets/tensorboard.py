@@ -10,26 +10,30 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from jaxnets.errors import MissingExtra
-from jaxnets.metrics import Record, Sink
+from jaxnets.metrics import Opener, Record, Sink, scalars
 
 _FLUSH_SECONDS = 5.0  # between what a reader sees; a flush waits for the disk
 
 
-def check() -> None:
-    """Raises MissingExtra if the files cannot be written here."""
+def tensorboard(folder: Path) -> Opener:
+    """An opener of a sink to an event file of `folder`; older files of the folder are removed.
+
+    Raises MissingExtra, before anything is opened, if the files cannot be written here.
+    """
     try:
         importlib.import_module("tensorboardX")
     except ImportError as error:
         raise MissingExtra("tensorboardX", extra="tensorboard", purpose="to write TensorBoard files") from error
+    return partial(_open, folder)
 
 
-def tensorboard(folder: Path, records: Sequence[Record]) -> Sink:
-    """A sink to an event file of `folder` that holds `records` already; older files of the folder are removed."""
+def _open(folder: Path, records: list[Record]) -> Sink:
     files, events, summaries = (_module(name) for name in ("event_file_writer", "proto.event_pb2", "proto.summary_pb2"))
     folder.mkdir(exist_ok=True)
     for old in folder.glob("events.out.tfevents.*"):
@@ -75,19 +79,6 @@ def _text(tag: str, content: str) -> Any:
     tensor = tensors.TensorProto(dtype="DT_STRING", string_val=[code.encode()])
     metadata = summaries.SummaryMetadata(plugin_data=plugin)
     return summaries.Summary(value=[summaries.Summary.Value(tag=tag, tensor=tensor, metadata=metadata)])
-
-
-def scalars(record: Record) -> Iterator[tuple[str, float]]:
-    """(tag, value) of a record: curves of the same figure share the part before the slash, and so one section.
-
-    >>> list(scalars({"step": 5, "train": {"loss": 0.5}, "time": {"seconds": 2.0, "examples_per_second": 9.0}}))
-    [('loss/train', 0.5), ('examples_per_second/train', 9.0)]
-    """
-    for split in ("train", "valid"):
-        for name, value in record.get(split, {}).items():
-            yield f"{name}/{split}", float(value)
-    if "examples_per_second" in record["time"]:
-        yield "examples_per_second/train", float(record["time"]["examples_per_second"])
 
 
 class _Clock:

@@ -6,7 +6,7 @@ import sys
 import jaxnets
 
 NAMES = {
-    "Batch", "Custom", "Data", "Experiment", "Loop", "Metric", "Model", "Optimizer", "Plan", "Result", "Task",
+    "Batch", "Custom", "Data", "Experiment", "Loop", "Metric", "Model", "Optimizer", "Plan", "Result", "Sink", "Task",
     "TrainState", "evaluation_params", "experiment_step", "from_linen", "from_nnx", "from_optax", "init_state", "load",
     "make_eval_step", "make_step", "predict", "test", "train",
 }  # fmt: skip

@@ -10,9 +10,10 @@ import pytest
 from small import assert_same_runs, experiment
 from test_nonfinite import marked, spoiled_experiment  # noqa: F401
 
-from jaxnets import cli, metrics, tensorboard
+from jaxnets import cli, metrics
 from jaxnets.errors import MissingExtra
 from jaxnets.run import run
+from jaxnets.tensorboard import tensorboard
 
 pytest.importorskip("tensorboardX")
 
@@ -71,7 +72,7 @@ def expected(run_dir):
 
 
 def test_the_files_hold_what_the_log_holds(tmp_path):
-    run(experiment(), tmp_path / "run", event_files=True)
+    run(experiment(), tmp_path / "run", sinks=[tensorboard(tmp_path / "run" / "tb")])
     found = curves(tmp_path / "run" / "tb")
     assert found == expected(tmp_path / "run")
     assert {step for step, _ in found} == {10, 20, 30, 40} and (20, "loss/valid") in found
@@ -93,7 +94,7 @@ def test_the_config_is_a_text(tmp_path):
 
 def test_they_change_nothing_of_the_run(tmp_path):
     run(experiment(), tmp_path / "plain")
-    run(experiment(), tmp_path / "with", event_files=True)
+    run(experiment(), tmp_path / "with", sinks=[tensorboard(tmp_path / "with" / "tb")])
     assert_same_runs(tmp_path / "with", tmp_path / "plain")
     names = [{path.name for path in (tmp_path / name).iterdir()} for name in ("plain", "with")]
     assert names[1] - names[0] == {"tb"} and not names[0] - names[1]
@@ -102,21 +103,21 @@ def test_they_change_nothing_of_the_run(tmp_path):
 @pytest.mark.parametrize("before", [False, True])
 def test_a_run_continued_with_them_holds_each_step_once(tmp_path, before):
     """From its checkpoint in the middle, begun with or without them: the lines after it are written again."""
-    run(experiment(), tmp_path / "run", event_files=before)
+    run(experiment(), tmp_path / "run", sinks=[tensorboard(tmp_path / "run" / "tb")] if before else [])
     (tmp_path / "run" / "result.json").unlink()
     shutil.rmtree(max((tmp_path / "run" / "checkpoints").glob("0*")))
-    run(experiment(), tmp_path / "run", event_files=True)
+    run(experiment(), tmp_path / "run", sinks=[tensorboard(tmp_path / "run" / "tb")])
     found = curves(tmp_path / "run" / "tb")
     assert found == expected(tmp_path / "run") and {step for step, _ in found} == {10, 20, 30, 40}
 
 
 def test_after_a_return_to_a_checkpoint_each_step_is_there_once(tmp_path):
     records = [{"step": step, "train": {"loss": 1.0 * step}, "time": {"seconds": 1.0 * step}} for step in (1, 2, 3)]
-    sink = tensorboard.tensorboard(tmp_path, [])
+    sink = tensorboard(tmp_path)([])
     for record in records:
         sink.write(record)
     sink.close()
-    sink = tensorboard.tensorboard(tmp_path, records[:1])
+    sink = tensorboard(tmp_path)(records[:1])
     sink.write(records[1] | {"train": {"loss": 9.0}})
     sink.flush()
     assert curves(tmp_path) == {(1, "loss/train"): 1.0, (2, "loss/train"): 9.0}
@@ -127,24 +128,28 @@ def test_a_finished_run_may_have_them_afterwards(tmp_path):
     run(experiment(), tmp_path / "run")
     (tmp_path / "run" / "tb").mkdir()
     (tmp_path / "run" / "tb" / "events.out.tfevents.1.old").write_bytes(b"of an earlier start")
-    run(experiment(), tmp_path / "run", event_files=True)
+    run(experiment(), tmp_path / "run", sinks=[tensorboard(tmp_path / "run" / "tb")])
     assert curves(tmp_path / "run" / "tb") == expected(tmp_path / "run")
 
 
 def test_without_the_package_the_extra_is_named_before_anything_is_done(monkeypatch, tmp_path, capsys):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with pytest.raises(MissingExtra, match=r'pip install "jaxnets\[tensorboard\]"'):
-        run(experiment(), tmp_path / "run", event_files=True)
+        run(experiment(), tmp_path / "run", sinks=[tensorboard(tmp_path / "run" / "tb")])
     assert not (tmp_path / "run").exists()
     code = cli.main(["train", "configs/wine_mlp.py", "--run-dir", str(tmp_path / "run"), "--tensorboard"])
     assert code == 2 and "tensorboardX is needed to write TensorBoard files" in capsys.readouterr().err
 
 
 def test_it_is_no_part_of_the_config(tmp_path):
-    run(experiment(), tmp_path / "run", event_files=True)
+    run(experiment(), tmp_path / "run", sinks=[tensorboard(tmp_path / "run" / "tb")])
     assert "tensorboard" not in json.dumps(json.loads((tmp_path / "run" / "config.json").read_text()))
 
 
 def test_a_run_that_rolls_back_holds_each_step_once(marked, tmp_path):  # noqa: F811
-    run(spoiled_experiment(marked[2], "rollback", "bare"), tmp_path / "run", event_files=True)
+    run(
+        spoiled_experiment(marked[2], "rollback", "bare"),
+        tmp_path / "run",
+        sinks=[tensorboard(tmp_path / "run" / "tb")],
+    )
     assert curves(tmp_path / "run" / "tb") == expected(tmp_path / "run")
