@@ -1,13 +1,16 @@
-"""What the terminal shows: a bar where there is one to draw on, plain lines where there is not."""
+"""What a person sees: a bar in a terminal or a notebook, plain lines where there is neither."""
 
 from __future__ import annotations
 
+import html
+import importlib
 import sys
 import time
 from types import TracebackType
 from typing import Any
 
 _PLAIN_SECONDS = 5.0  # between plain lines
+_PAGE_SECONDS = 0.25  # between what is sent to a notebook's page
 
 
 class Progress:
@@ -16,9 +19,10 @@ class Progress:
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet, self._bar, self._task = quiet, None, None
         self._terminal = sys.stdout.isatty() and not quiet
+        self._page: Any = None  # IPython's handle of the place that a notebook's bar is drawn into, again and again
         self._figures: dict[str, float] = {}
         self._shown = 0.0
-        self._total = self._start = 0
+        self._total = self._start = self._step = 0
 
     def __enter__(self) -> Progress:
         return self
@@ -27,8 +31,12 @@ class Progress:
         self.end()
 
     def begin(self, total: int, start: int) -> None:
-        self._total, self._start, self._began = total, start, time.monotonic()
-        if not self._terminal:
+        self._total, self._start, self._step, self._began = total, start, start, time.monotonic()
+        if not self._quiet and _in_notebook():
+            # Not rich's way: it needs ipywidgets, cuts long lines, and leaves no bar in a saved page.
+            display = importlib.import_module("IPython.display").display
+            self._page = display(self._drawn(), raw=True, display_id=True)
+        if not self._terminal or self._page is not None:
             return
         from rich import progress
 
@@ -45,16 +53,30 @@ class Progress:
 
     def show(self, step: int, figures: dict[str, float]) -> None:
         self._figures |= figures
+        self._step = step
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=step, description=self._words())
+        elif self._page is not None:
+            if time.monotonic() - self._shown >= _PAGE_SECONDS:
+                self._shown = time.monotonic()
+                self._page.update(self._drawn(), raw=True)
         elif not self._quiet:
             now = time.monotonic()
             evaluated = any(name.startswith("valid ") for name in figures)
             if now - self._shown >= _PLAIN_SECONDS or (step == self._total and evaluated):
                 self._shown = now
-                done = max(step - self._start, 1)
-                left = (now - self._began) / done * (self._total - step)
-                print(f"step {step}/{self._total}  {self._words()}  left {left:.0f} s", flush=True)
+                print(self._line(), flush=True)
+
+    def _line(self) -> str:
+        done = max(self._step - self._start, 1)
+        left = (time.monotonic() - self._began) / done * (self._total - self._step)
+        return f"step {self._step}/{self._total}  {self._words()}  left {left:.0f} s"
+
+    def _drawn(self) -> dict[str, str]:
+        """The bar as a notebook takes it: as a page and as text."""
+        line = self._line() if self._figures else f"step {self._step}/{self._total}"
+        bar = f'<progress value="{self._step}" max="{self._total}"></progress> {html.escape(line)}'
+        return {"text/html": bar, "text/plain": line}
 
     def _words(self) -> str:
         names = [
@@ -72,6 +94,17 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
             self._bar = self._task = None
+        if self._page is not None:
+            self._page.update(self._drawn(), raw=True)
+            self._page = None
+
+
+def _in_notebook() -> bool:
+    if "IPython" not in sys.modules:
+        return False
+    from rich import get_console
+
+    return get_console().is_jupyter
 
 
 def short(value: float) -> str:
