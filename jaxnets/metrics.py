@@ -87,5 +87,6 @@ def scalars(record: Record) -> Iterator[tuple[str, float]]:
     for split in ("train", "valid"):
         for name, value in record.get(split, {}).items():
             yield f"{name}/{split}", float(value)
-    if "examples_per_second" in record["time"]:
-        yield "examples_per_second/train", float(record["time"]["examples_per_second"])
+    for name in ("examples_per_second", "mfu"):
+        if name in record["time"]:
+            yield f"{name}/train", float(record["time"][name])

@@ -1,7 +1,8 @@
 """SIGTERM and SIGINT: noted while there is something to save, obeyed at once while there is not.
 
 A Python handler runs only when the interpreter does, and a compilation can hold it for minutes. The wake-up pipe is
-written by the C handler at once, so a thread of our own can end the process while nothing would be lost.
+written by the C handler at once, so a thread of our own can end the process while nothing would be lost. Where a
+person types (a notebook, a Python prompt), Ctrl-C then raises KeyboardInterrupt instead: the process is theirs.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class Signals:
     def __init__(self) -> None:
         self.received = 0
         self._holding = False
+        self._typed = hasattr(sys, "ps1") or "ipykernel" in sys.modules
         self._main = threading.current_thread() is threading.main_thread()
 
     def hold(self) -> None:
@@ -33,8 +35,13 @@ class Signals:
 
     def release(self) -> None:
         self._holding = False
+        if self.received and self._is_theirs(self.received):
+            raise KeyboardInterrupt
         if self.received:
             self._end(self.received)
+
+    def _is_theirs(self, number: int) -> bool:
+        return self._typed and number == signal.SIGINT
 
     def __enter__(self) -> Signals:
         if self._main:
@@ -57,10 +64,12 @@ class Signals:
 
     def _note(self, number: int, frame: Any) -> None:
         self.received = number
+        if not self._holding and self._is_theirs(number):
+            raise KeyboardInterrupt
 
     def _watch(self) -> None:
         while data := self._reader.recv(1):
-            if data[0] in _NUMBERS and not self._holding:
+            if data[0] in _NUMBERS and not self._holding and not self._is_theirs(data[0]):
                 self._end(data[0])
 
     def _end(self, number: int) -> None:

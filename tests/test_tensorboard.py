@@ -67,8 +67,8 @@ def expected(run_dir):
             for name, value in record.get(split, {}).items():
                 found[record["step"], f"{name}/{split}"] = float(np.float32(value))
         if "train" in record:
-            rate = record["time"]["examples_per_second"]
-            found[record["step"], "examples_per_second/train"] = float(np.float32(rate))
+            for name in ("examples_per_second", "mfu"):
+                found[record["step"], f"{name}/train"] = float(np.float32(record["time"][name]))
     return found
 
 
@@ -85,7 +85,7 @@ def test_the_files_hold_what_the_log_holds(tmp_path):
 
 def test_the_config_is_a_text(tmp_path):
     """Of the run's own config, each line kept as it is by the four spaces of Markdown's code."""
-    run(experiment(), tmp_path / "run", event_files=True)
+    run(experiment(), tmp_path / "run", sinks=[tensorboard(tmp_path / "run" / "tb")])
     (value,) = (v for event in events(tmp_path / "run" / "tb") for v in event.summary.value if v.HasField("tensor"))
     assert value.tag == "config" and value.metadata.plugin_data.plugin_name == "text"
     lines = value.tensor.string_val[0].decode().splitlines()
