@@ -12,6 +12,8 @@ import numpy as np
 _WIDTH, _HEIGHT = 640, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 78, 14, 14, 44
 _MOST = 400  # points a line
+_COLOURS = 4  # in the style sheet; then the same again, dashed
+_LETTER = 6.4  # pixels, the width of a letter of a label
 
 
 class Line(NamedTuple):
@@ -62,33 +64,76 @@ def lines(
     logarithmic: bool = False,
     logarithmic_x: bool = False,
     marks_at: Mapping[str, float] | None = None,
+    ends: bool = False,
 ) -> str:
     """Curves over one axis, with a legend where there is more than one; "" if there is nothing to draw.
 
+    A curve's colour and dashes follow from its place in `curves`, so that it keeps them from plot to plot.
     marks_at: places on the x axis with their names, each an upright line
+    ends:     each curve's name stands at its end as well
     """
     if logarithmic_x:
         curves = [Line(curve.name, np.log10(curve.x).tolist(), curve.y) for curve in curves]
-    kept = [_kept(curve, logarithmic) for curve in curves]
-    kept = [curve for curve in kept if len(curve.x)]
+    kept = [(index, _kept(curve, logarithmic)) for index, curve in enumerate(curves)]
+    kept = [(index, curve) for index, curve in kept if len(curve.x)]
     if not kept:
         return ""
-    xs = np.concatenate([curve.x for curve in kept])
-    ys = np.concatenate([curve.y for curve in kept])
-    frame = _Frame(_span(xs), _span(ys, pad=0.05), logarithmic, logarithmic_x)
+    xs = np.concatenate([curve.x for _, curve in kept])
+    ys = np.concatenate([curve.y for _, curve in kept])
+    right = 12 + _LETTER * max(len(short(curve.name)) for _, curve in kept) if ends else _RIGHT
+    frame = _Frame(_span(xs), _span(ys, pad=0.05), logarithmic, logarithmic_x, right=right)
     marks = []
     for name, value in (marks_at or {}).items():
         marks.append(frame.mark(name, math.log10(value) if logarithmic_x else value))
-    for index, curve in enumerate(kept):
+    for index, curve in kept:
         points = " ".join(f"{frame.x(a):.1f},{frame.y(b):.1f}" for a, b in zip(curve.x, curve.y, strict=True))
         if len(curve.x) == 1:
             place = f'cx="{frame.x(curve.x[0]):.1f}" cy="{frame.y(curve.y[0]):.1f}"'
-            marks.append(f'<circle class="dot c{index}" r="4" {place}/>')
+            marks.append(f'<circle class="dot {_kind(index)}" r="4" {place}/>')
         marks.append(
-            f'<polyline class="line c{index}" points="{points}"><title>{html.escape(curve.name)}</title></polyline>'
+            f'<polyline class="line {_kind(index)}" points="{points}">'
+            f"<title>{html.escape(curve.name)}</title></polyline>"
         )
-    legend = _legend([curve.name for curve in kept]) if len(kept) > 1 else ""
+    marks += _ends(frame, kept) if ends else []
+    legend = "".join(key(curve.name, index) for index, curve in kept) if len(kept) > 1 else ""
     return _figure(title, frame.axes(x, y) + "".join(marks), legend=legend)
+
+
+def _kind(index: int) -> str:
+    """The classes of the curve in this place: a colour, and dashes where the colours begin again."""
+    turn = index // _COLOURS % 4
+    return f"c{index % _COLOURS}" + (f" s{turn}" if turn else "")
+
+
+def key(name: str, index: int) -> str:
+    """The name of the curve in this place, after a piece of its line."""
+    piece = f'<line class="line {_kind(index)}" x1="0" x2="24" y1="4" y2="4"/>'
+    return f'<span class="key"><svg viewBox="0 0 24 8" aria-hidden="true">{piece}</svg>{html.escape(name)}</span>'
+
+
+def _ends(frame: _Frame, curves: Sequence[tuple[int, Line]]) -> list[str]:
+    """Each curve's name beside its last point; names that would lie over each other are moved apart."""
+    labels = [(frame.y(curve.y[-1]), frame.x(curve.x[-1]) + 5, index, short(curve.name)) for index, curve in curves]
+    placed: list[tuple[float, float, int, str]] = []
+    for y, x, index, name in sorted(labels):
+        over = [old[0] + 13 for old in placed if abs(old[1] - x) < _LETTER * max(len(name), len(old[3]))]
+        placed.append((max([y, *over]), x, index, name))
+    lowest = max(y for y, *_ in placed)
+    up = max(0.0, lowest - (_HEIGHT - _BOTTOM))
+    return [
+        f'<text class="ending {_kind(index)}" x="{x:.1f}" y="{y - up + 4:.1f}">{html.escape(name)}</text>'
+        for y, x, index, name in placed
+    ]
+
+
+def short(name: str, *, most: int = 18) -> str:
+    """A name with its middle left out where it is long: names of runs differ at their ends.
+
+    >>> short("digits_cnn"), short("digits_cnn_rate_0.0003_seed_1")
+    ('digits_cnn', 'digits…0003_seed_1')
+    """
+    head = (most - 1) // 3 + 1
+    return name if len(name) <= most else f"{name[:head]}…{name[head + 1 - most :]}"
 
 
 def points(title: str, xs: np.ndarray, ys: np.ndarray, *, x: str, y: str, diagonal: bool = False) -> str:
@@ -172,13 +217,20 @@ class _Frame:
     """Data coordinates to places in the picture."""
 
     def __init__(
-        self, xs: tuple[float, float], ys: tuple[float, float], logarithmic: bool, logarithmic_x: bool = False
+        self,
+        xs: tuple[float, float],
+        ys: tuple[float, float],
+        logarithmic: bool,
+        logarithmic_x: bool = False,
+        *,
+        right: float = _RIGHT,
     ) -> None:
         self.xs, self.ys, self.logarithmic, self.logarithmic_x = xs, ys, logarithmic, logarithmic_x
+        self.end = _WIDTH - right
 
     def x(self, value: float) -> float:
         low, high = self.xs
-        return _LEFT + (value - low) / (high - low) * (_WIDTH - _LEFT - _RIGHT)
+        return _LEFT + (value - low) / (high - low) * (self.end - _LEFT)
 
     def y(self, value: float) -> float:
         low, high = self.ys
@@ -199,15 +251,15 @@ class _Frame:
         for value in ticks(*self.ys):
             place = self.y(value)
             words = label(10**value) if self.logarithmic else label(value)
-            parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{place:.1f}" y2="{place:.1f}"/>')
+            parts.append(f'<line class="grid" x1="{_LEFT}" x2="{self.end:g}" y1="{place:.1f}" y2="{place:.1f}"/>')
             parts.append(f'<text class="tick end" x="{_LEFT - 6}" y="{place + 4:.1f}">{words}</text>')
         for value in ticks(*self.xs):
             place = self.x(value)
             words = label(10**value) if self.logarithmic_x else label(value)
             parts.append(f'<text class="tick mid" x="{place:.1f}" y="{_HEIGHT - _BOTTOM + 18}">{words}</text>')
         bottom = _HEIGHT - _BOTTOM
-        parts.append(f'<line class="edge" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{bottom}" y2="{bottom}"/>')
-        middle = (_LEFT + _WIDTH - _RIGHT) / 2
+        parts.append(f'<line class="edge" x1="{_LEFT}" x2="{self.end:g}" y1="{bottom}" y2="{bottom}"/>')
+        middle = (_LEFT + self.end) / 2
         parts.append(f'<text class="axis mid" x="{middle}" y="{_HEIGHT - 8}">{html.escape(x)}</text>')
         up = (_TOP + bottom) / 2
         parts.append(f'<text class="axis mid" x="12" y="{up}" transform="rotate(-90 12 {up})">{html.escape(y)}</text>')
@@ -220,10 +272,6 @@ def _figure(title: str, content: str, *, legend: str = "") -> str:
         f'<figure><figcaption>{caption}{legend}</figcaption><svg role="img" aria-label="{caption}" '
         f'viewBox="0 0 {_WIDTH} {_HEIGHT}">{content}</svg></figure>'
     )
-
-
-def _legend(names: Sequence[str]) -> str:
-    return "".join(f'<span class="key k{index}">{html.escape(name)}</span>' for index, name in enumerate(names))
 
 
 def _kept(curve: Line, logarithmic: bool) -> Line:
