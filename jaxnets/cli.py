@@ -7,7 +7,7 @@ jaxnets watch RUN [--once]
 jaxnets test RUN [--split test]
 jaxnets predict RUN FILE [--out FILE]
 jaxnets generate RUN --prompt TEXT [--tokens N] [--temperature T] [--top-k K] [--top-p P] [--samples N] [--seed S]
-jaxnets report RUN
+jaxnets report RUN [RUN …] [--out FILE.html]
 jaxnets config CONFIG|RUN [RUN]
 jaxnets data CONFIG [--out FILE] [--a.b.c VALUE …]
 jaxnets models [NAME|CONFIG] [--input H,W,C] [--outputs N] [--json] [--a.b.c VALUE …]
@@ -113,8 +113,7 @@ def _parser() -> tuple[_Parser, dict[str, _Parser]]:
     predict.add_argument("inputs", nargs="+", type=Path, help=".npy, .csv, .parquet, .jsonl or image files")
     predict.add_argument("--out", type=Path, help=".jsonl or .csv (default: JSON lines on the terminal)")
 
-    report = _command(commands, "report", "write report.html of a run again", "jaxnets report runs/digits_cnn")
-    report.add_argument("run", type=Path)
+    _add_report(commands)
 
     show = _command(
         commands,
@@ -127,6 +126,24 @@ def _parser() -> tuple[_Parser, dict[str, _Parser]]:
     for add in (_add_generate, _add_models, _add_doctor, _add_data, _add_watch):
         add(commands)
     return parser, commands.choices
+
+
+def _add_report(commands: Any) -> None:
+    report = _command(
+        commands,
+        "report",
+        "write report.html of a run again, or a page that compares runs",
+        "jaxnets report runs/digits_cnn",
+        "jaxnets report runs/digits_cnn runs/short",
+    )
+    report.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="one run, or those to compare")
+    report.add_argument(
+        "--out", type=Path, metavar="FILE.html", help="the page of a comparison (default: comparison.html)"
+    )
+    report.epilog = (
+        f"{report.epilog}\n\nThe page of one run lies in its folder. A comparison holds the test figures with their"
+        "\nintervals, paired differences, the curves over each other, and the configs where they differ."
+    )
 
 
 def _add_generate(commands: Any) -> None:
@@ -194,12 +211,12 @@ def _add_watch(commands: Any) -> None:
     watch.add_argument("--once", action="store_true", help="print where it stands and end")
 
 
-def _command(commands: Any, name: str, words: str, example: str) -> argparse.ArgumentParser:
+def _command(commands: Any, name: str, words: str, *examples: str) -> argparse.ArgumentParser:
     return commands.add_parser(
         name,
         help=words,
         description=words[0].upper() + words[1:] + ".",
-        epilog=f"example: {example}",
+        epilog="\n".join(f"example: {example}" for example in examples),
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -340,11 +357,18 @@ def _predict(given: argparse.Namespace, settings: list[tuple[str, str]]) -> int:
 
 
 def _report(given: argparse.Namespace, settings: list[tuple[str, str]]) -> int:
-    if not (given.run / "config.json").is_file():
-        raise UsageError(f"{given.run} is not a run folder: it has no config.json; give the folder that train named")
     from jaxnets import report
 
-    print(report.write(given.run))
+    if len(given.runs) > 1:
+        out = given.out or Path("comparison.html")
+        print(report.compare(given.runs, out))
+        print(out)
+        return 0
+    if given.out is not None:
+        raise UsageError(
+            f"--out {given.out} is for a comparison of two runs or more; name another run, or leave it out"
+        )
+    print(report.write(given.runs[0]))
     return 0
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import html
 import io
+import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +38,16 @@ def section(title: str, content: str) -> str:
     return f"<section><h2>{html.escape(title)}</h2>{content}</section>" if content else ""
 
 
+def grid(rows: Sequence[Sequence[str]], *, kind: str = "") -> str:
+    """A table of HTML cells whose first row and first column are heads; it scrolls in a box of its own.
+
+    kind: classes of the box: "wide" keeps the first column in sight, "tall" scrolls down as well
+    """
+    head = "".join(f"<th>{cell}</th>" for cell in rows[0])
+    lines = [f"<tr><th>{row[0]}</th>{''.join(f'<td>{cell}</td>' for cell in row[1:])}</tr>" for row in rows[1:]]
+    return f'<div class="{f"scroll {kind}".strip()}"><table><tr>{head}</tr>{"".join(lines)}</table></div>'
+
+
 def picture(image: np.ndarray) -> str:
     """An image (h w c) as the address of a PNG; what is not uint8 is spread from its least to its largest value."""
     from PIL import Image
@@ -47,6 +60,11 @@ def picture(image: np.ndarray) -> str:
     buffer = io.BytesIO()
     shown.save(buffer, "PNG")
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def word(value: Any) -> str:
+    """A value of a JSON file as a reader sees it."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def as_text(tokens: np.ndarray) -> str:

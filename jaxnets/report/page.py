@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import html
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxnets import metrics
+from jaxnets.config import flatten
 from jaxnets.data import Schema
-from jaxnets.errors import UsageError
-from jaxnets.files import read_json, write_atomically
-from jaxnets.report import intervals, svg
-from jaxnets.report.document import as_text, document, picture, section
-from jaxnets.report.svg import Line
+from jaxnets.files import write_atomically
+from jaxnets.report import confusion, folder, intervals, svg, training
+from jaxnets.report.document import as_text, document, grid, picture, section, word
+from jaxnets.report.folder import Folder
 
 _UP = ("accuracy", "r2")  # shown first where they are there
 
@@ -23,55 +21,38 @@ _UP = ("accuracy", "r2")  # shown first where they are there
 def write(run_dir: Path) -> Path:
     """Writes `report.html` from what the folder holds, a run that is still under way included; returns its path.
 
-    Raises UsageError if the folder is not a run.
+    Raises UsageError if the folder is not a run, CheckpointError naming a file of it that is damaged.
     """
-    run_dir = Path(run_dir)
-    settings, values = _json(run_dir / "config.json"), _json(run_dir / "schema.json")
-    if settings is None or values is None:
-        raise UsageError(
-            f"{run_dir} is not a run folder: it has no config.json or schema.json; give the folder of a run"
-        )
-    schema = Schema.from_json(values)
-    result, environment = _json(run_dir / "result.json") or {}, _json(run_dir / "env.json") or {}
-    records = metrics.read(run_dir / "metrics.jsonl")
-    table = _table(run_dir / "evaluation.npz")
+    run = folder.read(run_dir)
+    schema, table = run.schema, run.table
     body = "".join(
         [
-            _head(run_dir, settings, schema, result, environment),
-            _cards(result, table),
-            section("Training", "".join(_curves(records))),
+            _head(run),
+            _cards(run.result, table),
+            section("Training", training.curves(run.records)),
+            section("Data position and wall time", training.position(run)),
             section("Test split", _outcome(schema, table)),
             section("Most wrong", _most_wrong(schema, table)),
-            section("Samples", _samples(run_dir)),
-            section("Config", _config(settings)),
+            section("Samples", _samples(run.path)),
+            section("Config", _config(run.settings)),
             section("Data", _data(schema)),
-            section("Environment", _environment(environment)),
+            section("Environment", _environment(run.environment)),
         ]
     )
-    write_atomically(run_dir / "report.html", document(run_dir.resolve().name, body).encode())
-    return run_dir / "report.html"
+    write_atomically(run.path / "report.html", document(run.path.resolve().name, body).encode())
+    return run.path / "report.html"
 
 
-def _json(path: Path) -> Any:
-    return read_json(path) if path.is_file() else None
-
-
-def _table(path: Path) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        return {}
-    with np.load(path, allow_pickle=False) as file:
-        return dict(file)
-
-
-def _head(run_dir: Path, settings: Any, schema: Schema, result: Any, environment: Any) -> str:
-    counts = ", ".join(f"{count:,} {name}" for name, count in schema.counts)
-    model = settings["model"].get("variant", "model")
+def _head(run: Folder) -> str:
+    schema, result, environment, name = run.schema, run.result, run.environment, run.path.resolve().name
+    counts = ", ".join(f"{count:,} {split}" for split, count in schema.counts)
+    model = run.settings["model"].get("variant", "model")
     words = [f"{model} on {schema.source} ({counts})"]
     if "parameters" in result:
         words.append(f"{result['parameters']:,} parameters")
     if "devices" in environment:
         words.append(f"{len(environment['devices'])} device(s): {environment['devices'][0]}")
-    return f"<header><h1>{html.escape(run_dir.resolve().name)}</h1><p>{html.escape('; '.join(words))}</p></header>"
+    return f"<header><h1>{html.escape(name)}</h1><p>{html.escape('; '.join(words))}</p></header>"
 
 
 def _cards(result: Any, table: dict[str, np.ndarray]) -> str:
@@ -99,36 +80,11 @@ def _cards(result: Any, table: dict[str, np.ndarray]) -> str:
     return f'<div class="cards">{inner}</div>'
 
 
-def _curves(records: list[metrics.Record]) -> list[str]:
-    train = [record for record in records if "train" in record]
-    valid = [record for record in records if "valid" in record]
-    names = list(dict.fromkeys(name for record in valid or train for name in (record.get("valid") or record["train"])))
-    charts = []
-    for name in names:
-        curves = [_line("train", train, "train", name), _line("valid", valid, "valid", name)]
-        charts.append(svg.lines(name.replace("_", " "), curves, x="step", y=name.replace("_", " ")))
-    charts.append(
-        svg.lines("learning rate", [_line("rate", train, "train", "learning_rate")], x="step", y="learning rate")
-    )
-    charts.append(
-        svg.lines("throughput", [_line("rate", train, "time", "examples_per_second")], x="step", y="examples/s")
-    )
-    norms = [_line("gradient", train, "train", "grad_norm"), _line("update", train, "train", "update_norm")]
-    charts.append(svg.lines("norms, logarithmic", norms, x="step", y="norm", logarithmic=True))
-    return [f'<div class="charts">{"".join(charts)}</div>'] if any(charts) else []
-
-
-def _line(title: str, records: list[metrics.Record], group: str, name: str) -> Line:
-    found = [(record["step"], record[group][name]) for record in records if name in record.get(group, {})]
-    return Line(title, [step for step, _ in found], [value for _, value in found])
-
-
 def _outcome(schema: Schema, table: dict[str, np.ndarray]) -> str:
     if "class" in table:
-        target = table["target"] if table["target"].ndim == 1 else table["target"].argmax(axis=-1)
-        n = len(schema.classes)
+        target, n = intervals.labels(table["target"]), len(schema.classes)
         counts = np.bincount(target * n + table["class"], minlength=n * n).reshape(n, n)
-        matrix = svg.confusion("confusion matrix", counts, schema.classes) if n <= 100 else ""
+        matrix = confusion.matrix("confusion matrix", counts, schema.classes) if n <= 100 else ""
         return f'<div class="charts">{matrix}{_per_class(counts, schema.classes)}</div>'
     if "value" in table:
         charts = []
@@ -148,16 +104,17 @@ def _outcome(schema: Schema, table: dict[str, np.ndarray]) -> str:
 
 
 def _per_class(counts: np.ndarray, classes: tuple[str, ...]) -> str:
-    """Precision and recall of each class."""
-    rows = []
+    """Precision, recall, F1 and support of each class; "–" where one is 0 / 0."""
+    rows = [["class", "precision", "recall", "F1", "support"]]
     for index, name in enumerate(classes):
         right, true, found = counts[index, index], counts[index].sum(), counts[:, index].sum()
-        recall, precision = (f"{right / total:.4f}" if total else "–" for total in (true, found))
-        cells = f"<td>{precision}</td><td>{recall}</td><td>{true}</td>"
-        rows.append(f"<tr><th>{html.escape(name)}</th>{cells}</tr>")
-    head = "<tr><th>class</th><th>precision</th><th>recall</th><th>examples</th></tr>"
-    inner = f'<div class="scroll"><table>{head}{"".join(rows)}</table></div>'
-    return f"<figure><figcaption>by class</figcaption>{inner}</figure>"
+        shares = [_share(right, found), _share(right, true), _share(2 * right, true + found)]
+        rows.append([html.escape(name), *shares, str(true)])
+    return f"<figure><figcaption>by class</figcaption>{grid(rows, kind='tall')}</figure>"
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.4f}" if whole else "–"
 
 
 def _most_wrong(schema: Schema, table: dict[str, np.ndarray]) -> str:
@@ -208,23 +165,9 @@ def _samples(run_dir: Path) -> str:
 
 
 def _config(settings: Any) -> str:
-    flat = {path.removesuffix(".variant"): value for path, value in _flat(settings).items() if path != "variant"}
-    rows = {path: _word(value) for path, value in flat.items() if path != value}  # `loop: loop` says nothing
+    flat = {path.removesuffix(".variant"): value for path, value in flatten(settings).items() if path != "variant"}
+    rows = {path: word(value) for path, value in flat.items() if path != value}  # `loop: loop` says nothing
     return f'<div class="columns">{svg.table(rows)}</div>'
-
-
-def _flat(value: Any, path: str = "") -> dict[str, Any]:
-    if isinstance(value, dict):
-        items = list(value.items())
-    elif isinstance(value, list) and any(isinstance(element, dict) for element in value):
-        items = [(str(index), element) for index, element in enumerate(value)]
-    else:
-        return {path: value}
-    return {k: v for key, element in items for k, v in _flat(element, f"{path}.{key}".lstrip(".")).items()}
-
-
-def _word(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _data(schema: Schema) -> str:
@@ -238,5 +181,5 @@ def _data(schema: Schema) -> str:
 
 def _environment(environment: Any) -> str:
     flat = {key: value for key, value in environment.items() if key not in ("packages", "command")}
-    rows = {key.replace("_", " "): _word(value) for key, value in flat.items()}
+    rows = {key.replace("_", " "): word(value) for key, value in flat.items()}
     return svg.table(rows | dict(environment.get("packages", {}))) if environment else ""

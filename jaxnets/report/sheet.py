@@ -12,7 +12,7 @@ import numpy as np
 from jaxnets.data import Schema
 from jaxnets.files import write_atomically
 from jaxnets.report import svg
-from jaxnets.report.document import as_text, document, picture, section
+from jaxnets.report.document import as_text, document, grid, picture, section
 
 _LEAST_SHARE = 0.005  # of a mixed label that is worth a word
 
@@ -79,9 +79,4 @@ def _target(schema: Schema, example: Example) -> tuple[str, ...]:
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in rows[0])
-    lines = [
-        f"<tr><th>{html.escape(row[0])}</th>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row[1:])}</tr>"
-        for row in rows[1:]
-    ]
-    return f'<div class="scroll"><table><tr>{head}</tr>{"".join(lines)}</table></div>'
+    return grid([[html.escape(cell) for cell in row] for row in rows])
