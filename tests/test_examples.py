@@ -1,4 +1,4 @@
-"""The example in every command's --help is run, in a folder with what it names, in the order of a user's work."""
+"""The examples in every command's --help are run, in a folder with what it names, in the order of a user's work."""
 
 import re
 import shlex
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Configs, a picture of a digit and a language model; the other run is what the example of train leaves."""
+    """Configs, a picture of a digit, a language model, a short run; the other is what the example of train leaves."""
     folder = tmp_path_factory.mktemp("examples")
     shutil.copytree(ROOT / "configs", folder / "configs")
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / "digit.png")
@@ -33,22 +33,28 @@ def folder(tmp_path_factory):
         loop=loop(steps=20, log_every=10, eval_every=10),
     )
     run(one, folder / "runs" / "python_text_gpt")
+    run(experiment(), folder / "runs" / "short")
     return folder
 
 
-def example(capsys, command):
+def examples(capsys, command):
     with pytest.raises(SystemExit) as ended:
         cli.main([command, "--help"])
     assert ended.value.code == 0
-    return shlex.split(re.search(r"^example: jaxnets (.*)$", capsys.readouterr().out, re.M)[1])
+    found = re.findall(r"^example: jaxnets (.*)$", capsys.readouterr().out, re.M)
+    assert found, f"{command} --help shows no example"
+    return [shlex.split(words) for words in found]
 
 
-def test_the_example_of_every_command_runs(folder, monkeypatch, capsys):
+def test_the_examples_of_every_command_run(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     shorter = {"train": ["--loop.epochs", "none", "--loop.steps", "20"]}
     for command in cli._COMMANDS:
-        words = example(capsys, command)
-        assert words[0] == command
-        assert cli.main([*words, *shorter.get(command, [])]) == 0, capsys.readouterr().err
-        assert capsys.readouterr().out
-        assert all(Path(after).is_file() for option, after in zip(words, words[1:], strict=False) if option == "--out")
+        for words in examples(capsys, command):
+            assert words[0] == command
+            assert cli.main([*words, *shorter.get(command, [])]) == 0, capsys.readouterr().err
+            assert capsys.readouterr().out
+            assert all(
+                Path(after).is_file() for option, after in zip(words, words[1:], strict=False) if option == "--out"
+            )
+    assert (folder / "runs" / "digits_cnn" / "report.html").is_file() and (folder / "comparison.html").is_file()

@@ -111,7 +111,7 @@ def _notes(found: _Comparison) -> list[str]:
         notes.append(f"These runs learned different data or tasks, so their figures are not comparable: {parts}.")
     late = [name for run, name in zip(found.runs, found.names, strict=True) if not run.result]
     if late:
-        notes.append(f"not finished: {', '.join(late)}. Curves go as far as the log; test figures follow at the end.")
+        notes.append(f"Not finished: {', '.join(late)}. Curves go as far as the log; test figures follow at the end.")
     return notes
 
 
@@ -155,8 +155,8 @@ def _figures(found: _Comparison) -> str:
 def _differences(found: _Comparison) -> str:
     words = (
         "<p>The first run minus the second, over the examples that both were tested on. The 95 % intervals tell how "
-        "far other test examples could move the difference of these two sets of weights; another seed may move it further."
-        "</p>"
+        "far other test examples could move the difference of these two sets of weights; another seed may move it "
+        "further.</p>"
     )
     if not found.pairs:
         return "<p>No two of these runs have finished and were tested on the same examples.</p>"
@@ -165,7 +165,7 @@ def _differences(found: _Comparison) -> str:
         title = html.escape(f"{found.names[pair.run]} − {found.names[pair.other]}")
         for name, (value, (low, high)) in pair.differences.items():
             more = html.escape(pair.words) if name == "accuracy" else ""
-            sure = f"{low:+.4g} to {high:+.4g}"
+            sure = f"{low:+.3g} to {high:+.3g}"
             rows.append([title, f"{pair.examples:,}", name.replace("_", " "), f"{value:+.4f}", sure, more])
     return words + grid(rows, kind="wide")
 
@@ -175,7 +175,8 @@ def _curves(found: _Comparison) -> str:
     figures = dict.fromkeys(name for run in found.runs for name in training.names(run.records))
     charts = [_chart(found, part, name) for name in figures for part in ("valid", "train")]
     charts += [_chart(found, "train", name, logarithmic=name in _NORMS) for name in ("learning_rate", *_NORMS)]
-    charts.append(_chart(found, "time", "examples_per_second"))
+    rates = [training.line("", run.records, "time", "examples_per_second") for run in found.runs]
+    charts.append(_chart(found, "time", "examples_per_second", logarithmic=any(map(training.uneven, rates))))
     return f'<div class="charts">{"".join(charts)}</div>' if any(charts) else ""
 
 
@@ -217,5 +218,5 @@ def _text(found: _Comparison) -> str:
         lines.append(f"{found.names[pair.run]} − {found.names[pair.other]}, on {pair.examples:,} examples of both:")
         for name, (value, (low, high)) in pair.differences.items():
             more = f"; {pair.words}" if name == "accuracy" else ""
-            lines.append(f"  {name.replace('_', ' ')} {value:+.4f} ({low:+.4g} to {high:+.4g}){more}")
+            lines.append(f"  {name.replace('_', ' ')} {value:+.4f} ({low:+.3g} to {high:+.3g}){more}")
     return "\n".join([*lines, *_notes(found)])

@@ -37,7 +37,7 @@ class Folder(NamedTuple):
     def seconds(self) -> float:
         """Wall time of the training loop, over all starts: of the whole run, or up to its last line of training."""
         logged = [record["time"]["seconds"] for record in self.records if "train" in record]
-        return self.result.get("seconds", logged[-1] if logged else 0.0)
+        return float(self.result.get("seconds", logged[-1] if logged else 0.0))
 
 
 def read(run_dir: Path) -> Folder:

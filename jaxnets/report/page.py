@@ -107,7 +107,7 @@ def _per_class(counts: np.ndarray, classes: tuple[str, ...]) -> str:
     """Precision, recall, F1 and support of each class; "–" where one is 0 / 0."""
     rows = [["class", "precision", "recall", "F1", "support"]]
     for index, name in enumerate(classes):
-        right, true, found = counts[index, index], counts[index].sum(), counts[:, index].sum()
+        right, true, found = map(int, (counts[index, index], counts[index].sum(), counts[:, index].sum()))
         shares = [_share(right, found), _share(right, true), _share(2 * right, true + found)]
         rows.append([html.escape(name), *shares, str(true)])
     return f"<figure><figcaption>by class</figcaption>{grid(rows, kind='tall')}</figure>"

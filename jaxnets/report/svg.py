@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 _WIDTH, _HEIGHT = 640, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 78, 14, 14, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 78, 20, 14, 44
 _MOST = 400  # points a line
 _COLOURS = 4  # in the style sheet; then the same again, dashed
 _LETTER = 6.4  # pixels, the width of a letter of a label
@@ -39,6 +39,23 @@ def ticks(low: float, high: float, *, most: int = 6) -> list[float]:
     last = math.floor(high / step + 1e-9)
     digits = max(0, -math.floor(math.log10(step)) + 1)
     return [round(number * step, digits) for number in range(first, last + 1)]
+
+
+def powers(low: float, high: float, *, most: int = 6) -> list[float]:
+    """Places of round numbers on a logarithmic axis that goes from 10 ** `low` to 10 ** `high`.
+
+    >>> [round(10**place, 9) for place in powers(-1.2, 0.4)], powers(-4.1, 3.2)
+    ([0.1, 0.2, 0.5, 1.0, 2.0], [-4.0, -2.0, 0.0, 2.0])
+    """
+    if high - low < 0.5:  # less than 1, 2, 5: the numbers themselves lie all but evenly
+        return [math.log10(value) for value in ticks(10**low, 10**high, most=most)]
+    whole = range(math.floor(low), math.ceil(high) + 1)
+    fine = [math.log10(factor) + power for power in whole for factor in (1, 2, 5)]
+    fine = [place for place in fine if low <= place <= high]
+    if len(fine) <= most:
+        return fine
+    every = -(-(math.floor(high) - math.ceil(low) + 1) // most)
+    return [float(power) for power in whole if low <= power <= high and power % every == 0]
 
 
 def label(value: float) -> str:
@@ -80,7 +97,7 @@ def lines(
         return ""
     xs = np.concatenate([curve.x for _, curve in kept])
     ys = np.concatenate([curve.y for _, curve in kept])
-    right = 12 + _LETTER * max(len(short(curve.name)) for _, curve in kept) if ends else _RIGHT
+    right = 14 + _LETTER * max(len(short(curve.name)) for _, curve in kept) if ends else float(_RIGHT)
     frame = _Frame(_span(xs), _span(ys, pad=0.05), logarithmic, logarithmic_x, right=right)
     marks = []
     for name, value in (marks_at or {}).items():
@@ -185,7 +202,7 @@ class _Frame:
         logarithmic: bool,
         logarithmic_x: bool = False,
         *,
-        right: float = _RIGHT,
+        right: float = float(_RIGHT),
     ) -> None:
         self.xs, self.ys, self.logarithmic, self.logarithmic_x = xs, ys, logarithmic, logarithmic_x
         self.end = _WIDTH - right
@@ -210,7 +227,7 @@ class _Frame:
 
     def axes(self, x: str, y: str) -> str:
         parts = []
-        for value in ticks(*self.ys):
+        for value in (powers if self.logarithmic else ticks)(*self.ys):
             place = self.y(value)
             words = label(10**value) if self.logarithmic else label(value)
             parts.append(f'<line class="grid" x1="{_LEFT}" x2="{self.end:g}" y1="{place:.1f}" y2="{place:.1f}"/>')

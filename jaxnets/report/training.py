@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 
 from jaxnets import metrics
@@ -59,8 +60,19 @@ def position(folder: Folder) -> str:
     if not folder.records:
         return ""
     rate = line("rate", folder.records, "time", "examples_per_second", over="seconds")
-    chart = svg.lines("throughput", [rate], x="seconds of training", y="examples/s")
+    apart = uneven(rate)
+    title = "throughput, logarithmic" if apart else "throughput"
+    chart = svg.lines(title, [rate], x="seconds of training", y="examples/s", logarithmic=apart)
     return f'<div class="charts">{svg.table(_place(folder) | _clock(folder))}{chart}</div>'
+
+
+def uneven(rate: Line) -> bool:
+    """Whether a few values would press all others to the floor of a plot.
+
+    >>> uneven(Line("", [1, 2, 3], [10.0, 11.0, 12.0])), uneven(Line("", [1, 2, 3], [10.0, 11.0, 1200.0]))
+    (False, True)
+    """
+    return len(rate.y) > 0 and max(rate.y) > 20 * statistics.median(rate.y)
 
 
 def _place(folder: Folder) -> dict[str, str]:
