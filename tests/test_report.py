@@ -292,7 +292,7 @@ def test_paired_differences_follow_from_the_same_examples(folders, tmp_path):
     costs = [-np.log(t["probabilities"][np.arange(len(order) + 5), t["target"]])[order] for t in (second, first)]
     right = [(t["class"] == t["target"])[order] for t in (second, first)]
     difference = costs[0] - costs[1]
-    half = 1.96 * difference.std() / len(order) ** 0.5
+    half = 1.96 * float(difference.std()) / len(order) ** 0.5
     shown = {row[2]: row for row in rows}
     assert {row[0] for row in rows} == {"shuffled − first"} and {row[1] for row in rows} == {str(len(order))}
     assert float(shown["nll"][3]) == pytest.approx(difference.mean(), abs=1e-4)
@@ -363,7 +363,7 @@ def test_a_comparison_that_cannot_be_is_refused(folders, main, tmp_path):
         ("result.json", b'{"test": {}}'),
         ("env.json", b"null and void"),
         ("metrics.jsonl", b'{"step": 1, "time": {}\n'),
-        ("metrics.jsonl", b"7\n"),
+        ("metrics.jsonl", b'{"loss": 1.0}\n'),
         ("evaluation.npz", b"PK no archive"),
     ],
 )
