@@ -268,10 +268,17 @@ class _Fit:
             self._line(step, now)
 
     def _between(self, step: int) -> float:
-        """When a block that is fetched late was done: now, or its share of the time until one after it was."""
-        later = next(((first + count, done) for first, count, _, done in self.in_flight if done is not None), None)
+        """When a block that is fetched late was done: now, or its share of the time until blocks after it were."""
+        now, later = time.perf_counter(), None
+        for first, count, sums, done in self.in_flight:
+            if done is not None:
+                later = (first + count, done)
+                break
+            if not _is_done(sums):
+                break
+            later = (first + count, now)
         if later is None:
-            return time.perf_counter()
+            return now
         share = (step - self.window_step) / (later[0] - self.window_step)
         return self.window_began + share * (later[1] - self.window_began)
 
@@ -313,7 +320,11 @@ class _Fit:
 
 def _now_if_done(sums: Any) -> float | None:
     """The time, if these are there already: a CPU may compute within the call; else they are timed when fetched."""
-    return time.perf_counter() if all(leaf.is_ready() for leaf in jax.tree.leaves(sums)) else None
+    return time.perf_counter() if _is_done(sums) else None
+
+
+def _is_done(sums: Any) -> bool:
+    return all(leaf.is_ready() for leaf in jax.tree.leaves(sums))
 
 
 def better(new: float, best: float, *, larger: bool) -> bool:

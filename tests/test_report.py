@@ -354,8 +354,8 @@ def test_a_comparison_that_cannot_be_is_refused(folders, main, tmp_path):
     cases = [
         ([first, tmp_path / "nowhere"], "nowhere is not a run folder"),
         ([first, second, f"{folders}/./first"], "is the run"),
-        ([first, second, "--out", "none/c.html"], "--out none/c.html lies in a folder that is not there; make none"),
-        ([first, second, "--out", "c.pdf"], "--out c.pdf is not a page; give a file that ends in .html"),
+        ([first, second, "--out", "none/c.html"], "--out none/c.html is not allowed; give a file that ends in .html"),
+        ([first, second, "--out", "c.pdf"], "--out c.pdf is not allowed; give a file that ends in .html"),
         ([first, "--out", "c.html"], "--out c.html is for a comparison of two runs or more"),
     ]
     for words, told in cases:
@@ -413,7 +413,13 @@ def copy_with(folders, tmp_path, *, change_record=None, **result):
 
 def with_groups(record):
     if "train" in record:
+        without_groups(record)
         record["train"] |= {"grad_norm/conv1": 0.5, "grad_norm/head": 0.1 * record["step"]}
+
+
+def without_groups(record):
+    for name in [name for name in record.get("train", {}) if name.startswith("grad_norm/")]:
+        del record["train"][name]
 
 
 def test_norms_of_groups_are_one_plot(folders, tmp_path):
@@ -422,7 +428,9 @@ def test_norms_of_groups_are_one_plot(folders, tmp_path):
     title = "norms of the gradients of each group, logarithmic"
     assert re.findall(r"<title>(.*?)</title>", shown[title]) == ["conv1", "head"]
     assert not any("grad" in name for name in shown if name != title)
-    assert title not in charts(report.write(folders / "first").read_text())
+    assert title in charts(report.write(folders / "first").read_text())  # of a run as it is
+    _, bare = copy_with(folders, tmp_path / "bare", change_record=without_groups)
+    assert title not in charts(bare)
     (copy / "result.json").unlink()  # killed before its first evaluation: train figures alone
     lines = (copy / "metrics.jsonl").read_text().splitlines(keepends=True)
     (copy / "metrics.jsonl").write_text(lines[0])

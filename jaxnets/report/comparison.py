@@ -12,7 +12,7 @@ from jaxnets.config import flatten
 from jaxnets.errors import CheckpointError, DataError, UsageError
 from jaxnets.files import write_atomically
 from jaxnets.report import folder, intervals, svg, training
-from jaxnets.report.document import document, grid, section, word
+from jaxnets.report.document import check_out, document, grid, section, word
 from jaxnets.report.folder import Folder
 from jaxnets.report.intervals import Interval
 from jaxnets.report.pairs import Pair, pairs, question
@@ -36,20 +36,13 @@ def compare(run_dirs: Sequence[Path], out: Path) -> str:
     Raises UsageError, before anything is written, if a folder is no run, is damaged or is given twice, or if `out` is
     not an .html file in a folder that is there.
     """
-    _check_out(out)
+    check_out(out)
     _check_runs(run_dirs)
     runs = [_read(run_dir) for run_dir in run_dirs]
     spreads = [intervals.of_table(run.table) if run.result and run.table else {} for run in runs]
     found = _Comparison(runs, _names([run.path.resolve() for run in runs]), spreads, pairs(runs))
     write_atomically(out, document("Comparison", _body(found)).encode())
     return _text(found)
-
-
-def _check_out(out: Path) -> None:
-    if out.suffix != ".html" or out.is_dir():
-        raise UsageError(f"--out {out} is not a page; give a file that ends in .html")
-    if not out.parent.is_dir():
-        raise UsageError(f"--out {out} lies in a folder that is not there; make {out.parent}, or give another folder")
 
 
 def _check_runs(run_dirs: Sequence[Path]) -> None:
