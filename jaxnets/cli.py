@@ -1,6 +1,7 @@
 """The command line: parsing only; nothing heavy is imported until a command runs.
 
 jaxnets train CONFIG [--run-dir DIR] [--allow PATH …] [--tensorboard] [--profile A:B] [--a.b.c VALUE …]
+jaxnets train CONFIG --seeds N | --folds N | --splits N …
 jaxnets lr-find CONFIG [--low 1e-7] [--high 10] [--steps 100] [--out FILE] [--a.b.c VALUE …]
 jaxnets batch-find CONFIG [--memory 16GiB] [--largest N] [--a.b.c VALUE …]
 jaxnets watch RUN [--once]
@@ -25,6 +26,7 @@ from typing import Any, NoReturn
 
 from jaxnets import __version__
 from jaxnets.errors import JaxnetsError, UsageError
+from jaxnets.folders import refuse_series
 from jaxnets.memory import keep_pages
 
 
@@ -73,6 +75,9 @@ def _parser() -> tuple[_Parser, dict[str, _Parser]]:
     train.add_argument(
         "--dry-run", action="store_true", help="show data, shapes, memory and schedule, and write nothing"
     )
+    train.add_argument("--seeds", type=int, metavar="N", help="N runs, each with another seed, and their mean")
+    train.add_argument("--folds", type=int, metavar="N", help="N runs of a cross-validation: each row is tested once")
+    train.add_argument("--splits", type=int, metavar="N", help="N runs, each on other random splits")
     train.epilog = (
         f"{train.epilog}\n\nAny value of the config can be set: --optim.lr 0.01 --optim lion --loop.steps 500"
     )
@@ -285,6 +290,9 @@ def _train(given: argparse.Namespace, settings: list[tuple[str, str]]) -> int:
     settings += [("loop.limit_steps", given.limit_steps)] if given.limit_steps is not None else []
     settings += [("loop.overfit_batch", "true")] if given.overfit_batch else []
     experiment = _experiment(given.config, settings)
+    repeats: dict[Any, int] = {by: count for by in _REPEATS if (count := getattr(given, by)) is not None}
+    if repeats:
+        return _series(given, experiment, repeats)
     if given.dry_run:
         from jaxnets.rehearsal import rehearse
 
@@ -314,6 +322,38 @@ def _train(given: argparse.Namespace, settings: list[tuple[str, str]]) -> int:
     print(f"data         {figures['data']['source']}, sha256 {figures['data']['sha256'][:16]}…")
     print(f"run folder   {run_dir}\nreport       {run_dir / 'report.html'}\nnext         jaxnets test {run_dir}")
     print(f"             jaxnets predict {run_dir} FILE\n             jaxnets config {given.config}")
+    return 0
+
+
+def _series(given: argparse.Namespace, experiment: Any, repeats: dict[Any, int]) -> int:
+    """`train` with one of --seeds, --folds and --splits: a folder of runs."""
+    if len(repeats) > 1:
+        words = " and ".join(f"--{by} {count}" for by, count in repeats.items())
+        raise UsageError(f"{words} cannot go together; give one of them")
+    by, count = next(iter(repeats.items()))
+    from jaxnets import compilation, series
+    from jaxnets.progress import Progress
+
+    if given.dry_run:
+        from jaxnets.rehearsal import rehearse
+
+        name, first = next(iter(series.members(experiment, by=by, count=count).items()))
+        print(f"{count} runs; this is the first of them, {name}\n{rehearse(first)}")
+        return 0
+    folder = given.run_dir or Path("runs") / f"{Path(given.config).stem}_{by}"
+    with compilation.cache():
+        figures = series.series(
+            experiment,
+            folder,
+            by=by,
+            count=count,
+            allow=given.allow,
+            progress=Progress(quiet=given.quiet),
+            event_files=given.tensorboard,
+        ).figures
+    print(f"\ntest figures over {count} {by}\n{series.text(figures)}")
+    print(f"series       {folder / 'series.json'}\nreport       {folder / 'series.html'}")
+    print(f"runs         {folder / figures['runs'][0]['name']} … {figures['runs'][-1]['name']}")
     return 0
 
 
@@ -387,6 +427,7 @@ def _config(given: argparse.Namespace, settings: list[tuple[str, str]]) -> int:
 def _settings_of(path: str, settings: list[tuple[str, str]]) -> Any:
     from jaxnets import config
 
+    refuse_series(Path(path))
     stored = Path(path) / "config.json"
     if not Path(path).is_dir():
         return config.to_json(_experiment(path, settings))
@@ -456,6 +497,7 @@ def _watch(given: argparse.Namespace, settings: list[tuple[str, str]]) -> int:
     return 0
 
 
+_REPEATS = ("seeds", "folds", "splits")
 _TAKE_SETTINGS = ("train", "lr-find", "batch-find", "config", "models", "data")
 _COMMANDS = {
     "train": _train,

@@ -105,6 +105,8 @@ _RULES: dict[str, tuple[Any, str]] = {
     "split_seed": (lambda x: 0 <= x < 2**31, "a whole number from 0 to 2147483647"),
     "valid": _SHARE,
     "test": _SHARE,
+    "folds": (lambda x: x >= 2, "a whole number of at least 2"),
+    "fold": _NOT_NEGATIVE,
     "epochs": _POSITIVE,
     "save_minutes": _POSITIVE,
     "data": (lambda x: x == -1 or x >= 1, "a whole number of at least 1, or -1 for all devices"),
@@ -424,6 +426,7 @@ def _check_fit(experiment: Experiment) -> None:
             f"data.valid {experiment.data.valid} and data.test {experiment.data.test} leave nothing to train on; "
             "their sum must be below 1"
         )
+    _check_folds(experiment.data)
     accumulate = getattr(experiment.optim, "accumulate", 1)
     if experiment.data.batch_size % accumulate:
         raise ConfigError(
@@ -448,6 +451,19 @@ def _check_fit(experiment: Experiment) -> None:
         raise ConfigError(
             f"task {variant_name(type(experiment.task))} does not fit model {variant_name(type(model))}; "
             "gpt goes with languagemodelling, and only with it"
+        )
+
+
+def _check_folds(data: Data) -> None:
+    folds = data.folds
+    if folds is None and data.fold:
+        raise ConfigError(f"data.fold {data.fold} says nothing without data.folds; give both, or neither")
+    if folds is not None and data.fold >= folds:
+        raise ConfigError(f"data.fold {data.fold} is not one of the {folds} folds; give 0 to {folds - 1}")
+    if folds is not None and data.valid + 1 / folds >= 1:
+        raise ConfigError(
+            f"data.valid {data.valid} and one of {folds} data.folds leave nothing to train on; "
+            "give a smaller data.valid or more folds"
         )
 
 

@@ -16,6 +16,7 @@ from jaxnets.config import Experiment
 from jaxnets.data import Dataset, Schema, Split
 from jaxnets.errors import ConfigError, DataError, UsageError
 from jaxnets.files import read_json, write_atomically
+from jaxnets.folders import refuse_series
 from jaxnets.step import results, score
 from jaxnets.types import Task
 
@@ -44,6 +45,7 @@ def open_run(run_dir: Path) -> Opened:
 
 def read_run(run_dir: Path) -> tuple[dict[str, Any], Schema]:
     """The content of `config.json` and `schema.json`. CheckpointError names one that is damaged."""
+    refuse_series(run_dir)
     for name in ("config.json", "schema.json"):
         if not (run_dir / name).is_file():
             raise UsageError(f"{run_dir} is not a run folder: it has no {name}; give the folder that train named")

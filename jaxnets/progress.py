@@ -32,6 +32,7 @@ class Progress:
 
     def begin(self, total: int, start: int) -> None:
         self._total, self._start, self._step, self._began = total, start, start, time.monotonic()
+        self._figures = {}  # of the run before this one
         if not self._quiet and _in_notebook():
             # Not rich's way: it needs ipywidgets, cuts long lines, and leaves no bar in a saved page.
             display = importlib.import_module("IPython.display").display

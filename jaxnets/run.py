@@ -40,6 +40,7 @@ from jaxnets.data import Schema
 from jaxnets.dispatch import Dispatch, choose, forget_program
 from jaxnets.errors import CheckpointError, ConfigError, Interrupted, NonFiniteError, UsageError, near
 from jaxnets.files import read_json, write_atomically
+from jaxnets.folders import refuse_series
 from jaxnets.loop import Actions, Cadence, Notes, fit
 from jaxnets.metrics import Opener
 from jaxnets.profiling import Profile, Window
@@ -78,8 +79,8 @@ def run(
     config.check(experiment)
     run_dir = Path(run_dir)
     progress, sinks = progress or Progress(), tuple(sinks)
-    _check_folder(run_dir, experiment, tuple(allow))
-    with _locked(run_dir), Signals() as signals, progress:
+    check_folder(run_dir, experiment, tuple(allow))
+    with locked(run_dir), Signals() as signals, progress:
         if (run_dir / "result.json").exists() and not _differs(run_dir, experiment):
             progress.say(f"{run_dir} is finished; here is its result (another --run-dir starts a new run)")
             if not (run_dir / "report.html").exists():  # killed between the two
@@ -114,9 +115,11 @@ def _check_fit(experiment: Experiment, schema: Schema, run_dir: Path) -> None:
         )
 
 
-def _check_folder(run_dir: Path, experiment: Experiment, allow: tuple[str, ...]) -> None:
+def check_folder(run_dir: Path, experiment: Experiment, allow: tuple[str, ...]) -> None:
+    """Raises UsageError if the folder cannot hold a run of this experiment, and names what differs."""
     if run_dir.exists() and not run_dir.is_dir():
         raise UsageError(f"--run-dir {run_dir} is a file; give a folder")
+    refuse_series(run_dir)
     changed = _differs(run_dir, experiment)
     known = [*config.flatten(json.loads(config.dump(experiment))), *changed, "program"]
     for name in allow:
@@ -152,7 +155,8 @@ def _differs(run_dir: Path, experiment: Experiment) -> dict[str, tuple[Any, Any]
 
 
 @contextlib.contextmanager
-def _locked(run_dir: Path) -> Iterator[None]:
+def locked(run_dir: Path) -> Iterator[None]:
+    """Makes the folder and keeps other processes out of it. Raises UsageError if one is in it."""
     run_dir.mkdir(parents=True, exist_ok=True)
     with open(run_dir / ".lock", "w") as file:
         try:

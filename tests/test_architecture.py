@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1] / "jaxnets"
 # From first to last; rooms on one line do not know each other.
 ORDER = (
     ("errors",),
-    ("types", "files", "memory", "columns"),
+    ("types", "files", "folders", "memory", "columns"),
     ("data", "models", "tasks", "schedules"),
     ("optim",),
     ("step", "generate", "anatomy"),
@@ -19,7 +19,7 @@ ORDER = (
     ("build", "forward"),
     ("admission", "dispatch", "evaluate", "report", "warm_start"),
     ("run", "predictions", "rehearsal", "range_test", "continuations", "catalogue", "contents", "watch"),
-    ("batch_size",),
+    ("batch_size", "series"),
     ("cli", "__init__"),
 )
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}

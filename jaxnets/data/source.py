@@ -24,6 +24,8 @@ class Data:
     valid: float = 0.1  # share held out for validation, where the source does not say
     test: float = 0.2  # share held out for the test, where the source does not say
     split_seed: int = 0  # of the random splits
+    folds: int | None = None  # cross-validation: one of so many parts is the test split, in place of `test`
+    fold: int = 0  # which one, from 0
     context: int | None = None  # tokens a window, for text
     standardize: bool = True  # inputs to mean 0 and deviation 1, fitted on the train split
     augment: tuple[Augmentation, ...] = stage(())
@@ -91,6 +93,8 @@ def _split_rows(config: Data, table: Table) -> dict[str, np.ndarray]:
     own = {name: np.arange(start, stop) for name, (start, stop) in table.splits.items()}
     labels = table.targets if table.classes else None
     rest = own.pop("train", np.arange(len(table.inputs)))
+    if config.folds is not None:
+        own["test"], rest = _test_fold(config, config.folds, rest, table)
     for name, share, salt in (("test", config.test, 0), ("valid", config.valid, 1)):
         if name in own:
             continue
@@ -120,9 +124,57 @@ def _held_out(
     return rows[mask], rows[~mask]
 
 
+def _test_fold(config: Data, folds: int, rows: np.ndarray, table: Table) -> tuple[np.ndarray, np.ndarray]:
+    """(the rows of the test fold, the rest). Raises ConfigError if the source cannot be folded so often."""
+    if "test" in table.splits:
+        raise ConfigError(
+            f"data.folds {folds}: {config.source} has a test split of its own, which stays the test split; leave "
+            "data.folds out, or give one pool of rows, as in tfds:NAME:train"
+        )
+    labels = table.targets[rows] if table.classes else np.zeros(len(rows), np.int32)
+    kinds, sizes = np.unique(labels, return_counts=True)
+    if folds > sizes.min():
+        where = f"of class {table.classes[kinds[sizes.argmin()]]}" if table.classes else "of the source"
+        raise ConfigError(
+            f"data.folds {folds} are more than the {sizes.min()} rows {where}; give at most {sizes.min()}"
+        )
+    taken = folds_of(labels, folds, seed=config.split_seed) == config.fold
+    return rows[taken], rows[~taken]
+
+
+def folds_of(labels: np.ndarray, folds: int, *, seed: int) -> np.ndarray:
+    """The number of the fold (n,) that each row with these labels (n,) is in.
+
+    Rows are shuffled inside their class and dealt out one after the other, class after class, so that both the folds
+    and each class inside them differ by at most one row.
+
+    >>> np.bincount(folds_of(np.array([0, 0, 0, 0, 1, 1, 1]), 3, seed=0)).tolist()
+    [3, 2, 2]
+    """
+    draw = np.random.Generator(np.random.Philox([seed, 2]))  # 0 and 1 draw test and valid
+    dealt = np.concatenate([draw.permutation(np.flatnonzero(labels == kind)) for kind in np.unique(labels)])
+    folded = np.empty(len(labels), np.int64)
+    folded[dealt] = np.arange(len(labels)) % folds
+    return folded
+
+
+def is_text(source: str) -> bool:
+    """Whether a source is one text, whose splits follow each other and are never drawn.
+
+    >>> is_text("text:shakespeare.txt"), is_text("python_text"), is_text("wine")
+    (True, True, False)
+    """
+    return source.partition(":")[0] in ("text", "python_text")
+
+
 def _tokens(config: Data, tokens: np.ndarray, files: dict[str, str], fingerprint: str) -> Dataset:
     """Consecutive splits of one text: test, then train, then valid, which follows what is trained on as in nanoGPT."""
     window = config.context
+    if config.folds is not None:
+        raise ConfigError(
+            f"data.folds {config.folds}: {config.source} is one text, whose splits follow each other; leave data.folds "
+            "out (other seeds, as by train --seeds, tell how much a figure varies)"
+        )
     if window is None:
         raise ConfigError(f"data.context is none, but {config.source} is text; give the tokens of a window, as in 64")
     total = len(tokens)

@@ -13,6 +13,7 @@ from jaxnets import metrics
 from jaxnets.data import Schema
 from jaxnets.errors import CheckpointError, UsageError
 from jaxnets.files import read_json
+from jaxnets.folders import refuse_series
 
 
 class Folder(NamedTuple):
@@ -43,6 +44,7 @@ class Folder(NamedTuple):
 def read(run_dir: Path) -> Folder:
     """Raises UsageError if the folder is not a run, CheckpointError naming a file of it that is damaged."""
     run_dir = Path(run_dir)
+    refuse_series(run_dir)
     for name in ("config.json", "schema.json"):
         if not (run_dir / name).is_file():
             raise UsageError(f"{run_dir} is not a run folder: it has no {name}; give the folder that train named")
