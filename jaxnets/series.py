@@ -257,10 +257,8 @@ def compare(first: str | Path, second: str | Path) -> dict[str, Paired]:
     for figure in one["test"].keys() & two["test"].keys():
         before, after = (np.array([run["test"][figure] for run in side["runs"]]) for side in (one, two))
         mean, deviation, low, high = summary((after - before).tolist())
-        if deviation > 0:
-            p = float(stats.ttest_rel(after, before).pvalue)
-        else:  # the same difference in every run: without spread there is no t
-            p = 0.0 if mean else 1.0
+        certain = 0.0 if mean else 1.0  # the same difference in every run: without spread there is no t
+        p = float(stats.ttest_rel(after, before).pvalue) if deviation > 0 else certain
         found[figure] = Paired(mean, low, high, p)
     return {figure: found[figure] for figure in one["test"] if figure in found}
 

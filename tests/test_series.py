@@ -1,7 +1,7 @@
 """A series: its members are ordinary runs, its figures are right, it continues, and it refuses what it cannot be."""
 
+import dataclasses
 import json
-import os
 import re
 import shutil
 import signal
@@ -11,10 +11,11 @@ import time
 
 import numpy as np
 import pytest
+from jax import monitoring
 from scipy import stats
 from small import CONFIG, Said, command, experiment, loop
 
-from jaxnets import cli, compilation
+from jaxnets import cli, compilation, config
 from jaxnets.data import Data
 from jaxnets.errors import CheckpointError, ConfigError, DataError, UsageError
 from jaxnets.folders import members_of
@@ -23,7 +24,7 @@ from jaxnets.progress import Progress
 from jaxnets.run import locked, run
 from jaxnets.series import compare, members, series, summary
 
-SHORT = loop(steps=30, log_every=10, eval_every=15, save_every=15)
+SHORT = loop(steps=30, log_every=10, eval_every=15, save_every=15, dispatch="bare")
 QUIET = Progress(quiet=True)
 
 
@@ -31,8 +32,15 @@ def small(**changes):
     return experiment(**({"loop": SHORT} | changes))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def programs(tmp_path_factory):
+    """All tests of this file share their compiled programs, as the members of a series do."""
+    with compilation.cache(tmp_path_factory.mktemp("programs")):
+        yield
+
+
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory):
+def folders(tmp_path_factory, programs):
     """The three kinds, finished."""
     root = tmp_path_factory.mktemp("series")
     for by in ("seeds", "folds", "splits"):
@@ -136,24 +144,23 @@ def test_a_failure_leaves_what_is_finished_and_the_rest_follows(folders, tmp_pat
     assert (tmp_path / "s" / "series.json").read_bytes() == (folders / "seeds" / "series.json").read_bytes()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_ends_the_whole_series_and_the_same_command_continues_it(number, code, tmp_path):
-    (tmp_path / "config.py").write_text(CONFIG.replace("steps=1000", "steps=3000"))
-    words = ["train", tmp_path / "config.py", "--seeds", 3, "--run-dir"]
-    command_line = [sys.executable, "-m", "jaxnets.cli", *map(str, words), str(tmp_path / "s")]
-    log = tmp_path / "s" / "seed_1" / "metrics.jsonl"
-    with subprocess.Popen(command_line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        while process.poll() is None and not (log.exists() and log.stat().st_size):
-            time.sleep(0.002)
-        process.send_signal(number)
-        out, _ = process.communicate(timeout=60)
-    assert process.returncode == code and "the same command continues" in out, out
-    assert read(tmp_path / "s")["finished"] == 1 and not (tmp_path / "s" / "seed_2").exists()
-    ended, out, errors = command(*words, tmp_path / "s")
+def test_a_signal_ends_the_whole_series_and_the_same_command_continues_it(tmp_path):
+    (tmp_path / "config.py").write_text(CONFIG.replace("steps=1000", "steps=1000, dispatch='bare'"))
+    words = ["train", tmp_path / "config.py", "--seeds", 3, "--run-dir", tmp_path / "s"]
+    for name, number, code in (("seed_0", signal.SIGINT, 130), ("seed_1", signal.SIGTERM, 143)):
+        log = tmp_path / "s" / name / "metrics.jsonl"
+        command_line = [sys.executable, "-m", "jaxnets.cli", *map(str, words)]
+        with subprocess.Popen(command_line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+            while process.poll() is None and not (log.exists() and log.stat().st_size):
+                time.sleep(0.002)
+            process.send_signal(number)
+            out, _ = process.communicate(timeout=60)
+        assert process.returncode == code and "the same command continues" in out, out
+        assert members_of(tmp_path / "s")[-1] == name and read(tmp_path / "s")["finished"] == int(name[-1])
+    ended, out, errors = command(*words)
     assert ended == 0 and re.search(r"continues .*seed_1 at step \d", out), out + errors
     assert f"{tmp_path / 's' / 'seed_0'} is finished" in out and "95 % interval" in out
-    ended, _, errors = command(*words, tmp_path / "whole", "--quiet")
-    assert ended == 0, errors
+    series(config.load(tmp_path / "config.py"), tmp_path / "whole", by="seeds", count=3, progress=QUIET)
     assert (tmp_path / "s" / "series.json").read_bytes() == (tmp_path / "whole" / "series.json").read_bytes()
 
 
@@ -167,7 +174,7 @@ def test_a_longer_series_keeps_what_it_has_and_a_shorter_one_is_refused(folders,
 
 
 def test_other_experiments_and_folders_are_refused_by_name(folders, tmp_path):
-    longer = small(loop=loop(steps=31))
+    longer = small(loop=dataclasses.replace(SHORT, steps=31))
     before = {path: path.stat().st_mtime_ns for path in folders.rglob("*")}
     with pytest.raises(ConfigError, match=r"seed_0 holds a run of another config:\n  loop.steps: 30 -> 31"):
         series(longer, folders / "seeds", by="seeds", count=3)
@@ -190,7 +197,7 @@ def test_other_experiments_and_folders_are_refused_by_name(folders, tmp_path):
 
 def test_an_allowed_change_continues_every_member(folders, tmp_path):
     shutil.copytree(folders / "seeds", tmp_path / "s")
-    longer = small(loop=loop(steps=45, log_every=10, eval_every=15, save_every=15))
+    longer = small(loop=dataclasses.replace(SHORT, steps=45))
     found = series(longer, tmp_path / "s", by="seeds", count=3, allow=["loop.steps"], progress=QUIET).figures
     assert [one["steps"] for one in found["runs"]] == [45, 45, 45]
 
@@ -249,8 +256,6 @@ def test_the_page_shows_every_run_and_figure(folders):
 
 def test_seeds_share_their_compiled_programs(tmp_path):
     """The second member finds every program that the first one compiled."""
-    from jax import monitoring
-
     events = []
 
     def hear(event, **more):
@@ -258,12 +263,11 @@ def test_seeds_share_their_compiled_programs(tmp_path):
 
     monitoring.register_event_listener(hear)
     try:
-        with compilation.cache(tmp_path / "programs"):
-            missed = []
-            for name, one in members(small(), by="seeds", count=2).items():
-                run(one, tmp_path / name, progress=QUIET)
-                missed.append(events.count("/jax/compilation_cache/cache_misses"))
-                events.clear()
+        missed = []
+        for name, one in members(small(model=MLP(widths=(11,))), by="seeds", count=2).items():
+            run(one, tmp_path / name, progress=QUIET)
+            missed.append(events.count("/jax/compilation_cache/cache_misses"))
+            events.clear()
     finally:
         monitoring.unregister_event_listener(hear)
     assert missed[0] > 3 and missed[1] == 0
@@ -292,11 +296,10 @@ def test_what_cannot_be_compared_is_refused(folders, tmp_path):
         compare(folders / "seeds", folders / "folds")
     with pytest.raises(UsageError, match="is not a series"):
         compare(folders / "seeds", tmp_path)
+    other = small(data=Data(source="wine", batch_size=16, split_seed=5))
+    series(other, tmp_path / "two", by="seeds", count=2, progress=QUIET)
     with pytest.raises(UsageError, match="has 3 runs and .* 2; train both with the same number"):
-        series(small(), tmp_path / "two", by="seeds", count=2, progress=QUIET)
         compare(folders / "seeds", tmp_path / "two")
-    series(small(data=Data(source="wine", batch_size=16, split_seed=5)), tmp_path / "s", by="seeds", count=3)
+    series(other, tmp_path / "two", by="seeds", count=3, progress=QUIET)
     with pytest.raises(DataError, match="seed_0 were not tested on the same rows"):
-        compare(folders / "seeds", tmp_path / "s")
-    shutil.rmtree(tmp_path / "s")
-    assert os.listdir(folders)
+        compare(folders / "seeds", tmp_path / "two")

@@ -11,7 +11,9 @@ from jaxnets.files import write_atomically
 from jaxnets.report import svg
 from jaxnets.report.document import document, section
 
-_WIDTH, _LEFT, _RIGHT, _ROW, _FOOT = 420, 70, 18, 20, 44
+_WIDTH, _LEFT, _RIGHT, _ROW, _FOOT = 420, 70, 18, 20, 24
+_LEGEND = "<p>A dot is a run, the line the mean, the band its 95 % interval.</p>"
+_TOTALS = {"mean": "mean", "deviation": "deviation", "low": "95 % from", "high": "95 % to"}
 _NOTES = {
     "seeds": "Each run has another seed (init, dropout, augmentation, order of data) on the same splits.",
     "folds": "Each row of the source is tested in exactly one fold. Folds share most of their training rows, so the "
@@ -24,7 +26,7 @@ def write_page(folder: Path, figures: dict[str, Any]) -> None:
     """Writes `series.html` from the content of `series.json`, a series that is still under way included."""
     runs, by = figures["runs"], figures["by"]
     source = f" on {figures['data']['source']}" if figures["data"] else ""
-    words = f"{figures['finished']} of {figures['count']} {by} are finished{source}. {_NOTES[by]}"
+    words = f"{figures['finished']} of {figures['count']} runs{source} are finished. {_NOTES[by]}"
     plots = "".join(
         dots(figure.replace("_", " "), [one["name"] for one in runs], [one["test"][figure] for one in runs], spread)
         for figure, spread in figures["test"].items()
@@ -33,7 +35,7 @@ def write_page(folder: Path, figures: dict[str, Any]) -> None:
         [
             f"<header><h1>{html.escape(folder.resolve().name)}</h1><p>{html.escape(words)}</p></header>",
             _cards(figures["test"], len(runs)),
-            section("Figures of the test split", f'<div class="charts">{plots}</div>' if plots else ""),
+            section("Figures of the test split", f'{_LEGEND}<div class="charts">{plots}</div>' if plots else ""),
             section("Runs", _runs(runs, figures["test"]) if runs else ""),
         ]
     )
@@ -50,7 +52,7 @@ def _cards(test: dict[str, Any], count: int) -> str:
 
 
 def _runs(runs: Sequence[dict[str, Any]], test: dict[str, Any]) -> str:
-    """A row for each run, with a way to its own report, then mean and deviation."""
+    """A row for each run, with a way to its own report, then mean, deviation and interval."""
     names = list(runs[0]["test"])
     settings = list(runs[0]["settings"])
     words = ["run", *settings, "test examples", "tested step", *(name.replace("_", " ") for name in names)]
@@ -60,8 +62,8 @@ def _runs(runs: Sequence[dict[str, Any]], test: dict[str, Any]) -> str:
         cells += [f"{one['tested_step']:,}", *(f"{one['test'][name]:.4f}" for name in names)]
         link = f'<th><a href="{one["name"]}/report.html">{one["name"]}</a></th>'
         lines.append(link + "".join(f"<td>{cell}</td>" for cell in cells))
-    for word in ("mean", "deviation") if test else ():
-        cells = [f"{test[name][word]:.4f}" if name in test else "" for name in names]
+    for key, word in _TOTALS.items() if test else ():
+        cells = [f"{test[name][key]:.4f}" if name in test else "" for name in names]
         blank = "<td></td>" * (len(settings) + 2)
         lines.append(f"<th>{word}</th>{blank}" + "".join(f"<td>{cell}</td>" for cell in cells))
     inner = "".join(f"<tr>{line}</tr>" for line in lines)
@@ -82,7 +84,7 @@ def dots(title: str, names: Sequence[str], values: Sequence[float], spread: dict
     band = f'x="{x(spread["low"]):.1f}" width="{max(x(spread["high"]) - x(spread["low"]), 1):.1f}"'
     words = f"mean {spread['mean']:.4g}, 95 % interval {spread['low']:.4g} to {spread['high']:.4g}"
     parts = [f'<rect class="band" y="4" height="{bottom - 4}" {band}><title>{words}</title></rect>']
-    for value in svg.ticks(low, high, most=5):
+    for value in svg.ticks(low, high, most=6):
         parts.append(f'<line class="grid" x1="{x(value):.1f}" x2="{x(value):.1f}" y1="4" y2="{bottom}"/>')
         parts.append(f'<text class="tick mid" x="{x(value):.1f}" y="{bottom + 16}">{svg.label(value)}</text>')
     mean = x(spread["mean"])
@@ -93,9 +95,7 @@ def dots(title: str, names: Sequence[str], values: Sequence[float], spread: dict
         parts.append(f'<text class="name end" x="{_LEFT - 8}" y="{y + 4:.1f}">{html.escape(name)}</text>')
         dot = f'cx="{x(value):.1f}" cy="{y:.1f}"'
         parts.append(f'<circle class="dot c1" r="5" {dot}><title>{html.escape(name)}: {value:.6g}</title></circle>')
-    middle = (_LEFT + _WIDTH - _RIGHT) / 2
-    parts.append(f'<text class="axis mid" x="{middle}" y="{bottom + 36}">{html.escape(title)}</text>')
-    box = f'viewBox="0 0 {_WIDTH} {bottom + _FOOT}" style="max-width:{_WIDTH * 1.3:.0f}px"'
+    box = f'viewBox="0 0 {_WIDTH} {bottom + _FOOT}" style="max-width:{_WIDTH * 1.2:.0f}px"'
     caption = html.escape(title)
     return (
         f'<figure><figcaption>{caption}</figcaption><svg role="img" aria-label="{caption}: {words}" {box}>'

@@ -10,6 +10,7 @@ from jaxnets.config import Experiment
 from jaxnets.data import Data, check, load
 from jaxnets.data.source import folds_of
 from jaxnets.errors import ConfigError
+from jaxnets.loop import Loop
 
 
 @settings(deadline=None, max_examples=200)
@@ -93,4 +94,4 @@ def test_what_cannot_be_folded_is_refused(monkeypatch, tmp_path):
 )
 def test_numbers_that_make_no_sense_are_refused_by_name(fields, words):
     with pytest.raises(ConfigError, match=words):
-        config.check(Experiment(data=Data(**fields)))
+        config.check(Experiment(data=Data(**fields), loop=Loop(steps=10)))
