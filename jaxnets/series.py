@@ -22,7 +22,7 @@ from jaxnets.config import Experiment
 from jaxnets.data.source import is_text
 from jaxnets.errors import ConfigError, DataError, UsageError
 from jaxnets.files import read_json, write_atomically
-from jaxnets.folders import SERIES
+from jaxnets.folders import SERIES, members_of
 from jaxnets.progress import Progress
 from jaxnets.report.series import write_page
 from jaxnets.run import check_folder, locked, run
@@ -152,6 +152,8 @@ def _check_series(folder: Path, by: By, count: int) -> None:
         if folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
             raise UsageError(f"--run-dir {folder} is not empty and holds no series; give another folder")
         return
+    if not any((folder / name / "config.json").exists() for name in members_of(folder)):
+        return  # it was refused before its first step
     found = read_json(folder / SERIES)
     if found["by"] != by or found["count"] > count:
         raise UsageError(

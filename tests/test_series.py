@@ -195,6 +195,12 @@ def test_other_experiments_and_folders_are_refused_by_name(folders, tmp_path):
         series(small(), tmp_path, by="seeds", count=3)
 
 
+def test_a_series_that_was_refused_does_not_hold_its_folder(tmp_path):
+    with pytest.raises(ConfigError, match="give at most 48"):
+        series(small(), tmp_path / "s", by="folds", count=49, progress=QUIET)
+    assert series(small(), tmp_path / "s", by="splits", count=2, progress=QUIET).figures["finished"] == 2
+
+
 def test_an_allowed_change_continues_every_member(folders, tmp_path):
     shutil.copytree(folders / "seeds", tmp_path / "s")
     longer = small(loop=dataclasses.replace(SHORT, steps=45))

@@ -11,7 +11,7 @@ from jaxnets.files import write_atomically
 from jaxnets.report import svg
 from jaxnets.report.document import document, section
 
-_WIDTH, _LEFT, _RIGHT, _ROW, _FOOT = 420, 70, 18, 20, 24
+_WIDTH, _LEFT, _RIGHT, _ROW, _FOOT = 360, 66, 14, 20, 24
 _LEGEND = "<p>A dot is a run, the line the mean, the band its 95 % interval.</p>"
 _TOTALS = {"mean": "mean", "deviation": "deviation", "low": "95 % from", "high": "95 % to"}
 _NOTES = {
@@ -55,17 +55,16 @@ def _runs(runs: Sequence[dict[str, Any]], test: dict[str, Any]) -> str:
     """A row for each run, with a way to its own report, then mean, deviation and interval."""
     names = list(runs[0]["test"])
     settings = list(runs[0]["settings"])
-    words = ["run", *settings, "test examples", "tested step", *(name.replace("_", " ") for name in names)]
+    words = ["run", *(name.replace("_", " ") for name in names), "test examples", "tested step", *settings]
     lines = ["".join(f"<th>{html.escape(word)}</th>" for word in words)]
     for one in runs:
-        cells = [str(one["settings"][path]) for path in settings] + [f"{one['test_examples']:,}"]
-        cells += [f"{one['tested_step']:,}", *(f"{one['test'][name]:.4f}" for name in names)]
+        cells = [f"{one['test'][name]:.4f}" for name in names]
+        cells += [f"{one['test_examples']:,}", f"{one['tested_step']:,}", *map(str, one["settings"].values())]
         link = f'<th><a href="{one["name"]}/report.html">{one["name"]}</a></th>'
         lines.append(link + "".join(f"<td>{cell}</td>" for cell in cells))
     for key, word in _TOTALS.items() if test else ():
-        cells = [f"{test[name][key]:.4f}" if name in test else "" for name in names]
-        blank = "<td></td>" * (len(settings) + 2)
-        lines.append(f"<th>{word}</th>{blank}" + "".join(f"<td>{cell}</td>" for cell in cells))
+        cells = "".join(f"<td>{test[name][key]:.4f}</td>" for name in names)
+        lines.append(f"<th>{word}</th>{cells}{'<td></td>' * (len(settings) + 2)}")
     inner = "".join(f"<tr>{line}</tr>" for line in lines)
     return f'<div class="scroll"><table>{inner}</table></div>'
 
@@ -95,7 +94,7 @@ def dots(title: str, names: Sequence[str], values: Sequence[float], spread: dict
         parts.append(f'<text class="name end" x="{_LEFT - 8}" y="{y + 4:.1f}">{html.escape(name)}</text>')
         dot = f'cx="{x(value):.1f}" cy="{y:.1f}"'
         parts.append(f'<circle class="dot c1" r="5" {dot}><title>{html.escape(name)}: {value:.6g}</title></circle>')
-    box = f'viewBox="0 0 {_WIDTH} {bottom + _FOOT}" style="max-width:{_WIDTH * 1.2:.0f}px"'
+    box = f'viewBox="0 0 {_WIDTH} {bottom + _FOOT}" style="max-width:{_WIDTH * 1.4:.0f}px"'
     caption = html.escape(title)
     return (
         f'<figure><figcaption>{caption}</figcaption><svg role="img" aria-label="{caption}: {words}" {box}>'
