@@ -247,9 +247,9 @@ class _Run:
             checkpoints.wait()
             return self._finish(train_state, notes, steps)
 
-    def _init(self) -> TrainState:
-        """The state before the first step, pure: seeds and numbers are those of the experiment."""
-        return init_state(*self.parts, key=jax.random.key(self.experiment.seed), batch=self.batch)
+    def _init(self, seed: Any) -> TrainState:
+        """The state before the first step, pure; the seed is an input, so that every seed shares one program."""
+        return init_state(*self.parts, key=jax.random.key(seed), batch=self.batch)
 
     def _describe(self) -> None:
         """The files that say what this run is; written before the first step, whole or not at all."""
@@ -297,7 +297,7 @@ class _Run:
 
     def _fresh(self) -> TrainState:
         """The state before the first step, with the weights of `init_from` where they fit."""
-        state = jax.jit(self._init, out_shardings=self.layout.replicated)()
+        state = jax.jit(self._init, out_shardings=self.layout.replicated)(int(self.experiment.seed))
         if self.experiment.init_from is None:
             return state
         fitted = warm_start.fit(state, warm_start.read(self.experiment.init_from), self.parts.optimizer)

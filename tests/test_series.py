@@ -145,7 +145,8 @@ def test_a_failure_leaves_what_is_finished_and_the_rest_follows(folders, tmp_pat
 
 
 def test_a_signal_ends_the_whole_series_and_the_same_command_continues_it(tmp_path):
-    (tmp_path / "config.py").write_text(CONFIG.replace("steps=1000", "steps=1000, dispatch='bare'"))
+    cadence = "steps=6000, log_every=100, eval_every=1000, save_every=500, dispatch='bare'"
+    (tmp_path / "config.py").write_text(re.sub(r"steps=1000.*save_every=20", cadence, CONFIG))
     words = ["train", tmp_path / "config.py", "--seeds", 3, "--run-dir", tmp_path / "s"]
     for name, number, code in (("seed_0", signal.SIGINT, 130), ("seed_1", signal.SIGTERM, 143)):
         log = tmp_path / "s" / name / "metrics.jsonl"
