@@ -330,9 +330,12 @@ def _series(given: argparse.Namespace, experiment: Any, repeats: dict[Any, int])
     if len(repeats) > 1:
         words = " and ".join(f"--{by} {count}" for by, count in repeats.items())
         raise UsageError(f"{words} cannot go together; give one of them")
+    if given.profile is not None:
+        raise UsageError(f"--profile {given.profile} is for one run; give it without --{next(iter(repeats))}")
     by, count = next(iter(repeats.items()))
     from jaxnets import compilation, series
     from jaxnets.progress import Progress
+    from jaxnets.tensorboard import tensorboard
 
     if given.dry_run:
         from jaxnets.rehearsal import rehearse
@@ -349,7 +352,7 @@ def _series(given: argparse.Namespace, experiment: Any, repeats: dict[Any, int])
             count=count,
             allow=given.allow,
             progress=Progress(quiet=given.quiet),
-            event_files=given.tensorboard,
+            sinks=lambda run_dir: [tensorboard(run_dir / "tb")] if given.tensorboard else [],
         ).figures
     print(f"\ntest figures over {count} {by}\n{series.text(figures)}")
     print(f"series       {folder / 'series.json'}\nreport       {folder / 'series.html'}")

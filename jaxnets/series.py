@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -23,6 +23,7 @@ from jaxnets.data.source import is_text
 from jaxnets.errors import ConfigError, DataError, UsageError
 from jaxnets.files import read_json, write_atomically
 from jaxnets.folders import SERIES, members_of
+from jaxnets.metrics import Opener
 from jaxnets.progress import Progress
 from jaxnets.report.series import write_page
 from jaxnets.run import check_folder, locked, run
@@ -75,13 +76,14 @@ def series(
     count: int,
     allow: Iterable[str] = (),
     progress: Progress | None = None,
-    event_files: bool = False,
+    sinks: Callable[[Path], Iterable[Opener]] = lambda run_dir: (),
 ) -> Series:
     """Trains and tests `count` members; on a folder that holds this series, finishes what is not finished.
 
     by: "seeds" (`seed`, seed + 1, …: how much chance moves a figure), "folds" (`data.folds` = count, `data.fold` 0 and
         on: every row is tested once) or "splits" (`data.split_seed`, + 1, …: other rows are tested, some of them twice)
     count: at least 2; seeds and splits may be given a larger one later
+    sinks: `run folder -> openers` of what each member's log goes to as well
 
     Raises what `run` raises, before the first member begins where it can be known; UsageError for a folder that holds
     something else, or is in use. After a signal the member at hand is saved, and Interrupted ends the whole series.
@@ -101,7 +103,7 @@ def series(
         figures = _write(folder, by, runs)
         for number, (name, member) in enumerate(runs.items(), 1):
             progress.say(f"{name} ({number} of {count})")
-            run(member, folder / name, allow=allow, progress=progress, event_files=event_files)
+            run(member, folder / name, allow=allow, progress=progress, sinks=sinks(folder / name))
             figures = _write(folder, by, runs)
     return Series(folder, figures)
 
