@@ -10,21 +10,23 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxnets import config, data, optim, parallel
+from jaxnets import config, data, optim, parallel, teacher
 from jaxnets.build import Parts, build, check_model, check_schema, total_steps
 from jaxnets.config import Experiment
 from jaxnets.data import Dataset, Schema, Split
 from jaxnets.parallel import Layout
 from jaxnets.step import merge_params
+from jaxnets.tasks import Teacher
 from jaxnets.types import Batch, PyTree, TrainState
 
 
 class Admitted(NamedTuple):
     """An experiment on its data; nothing is compiled yet.
 
-    batch:  shapes of one batch of the train split, as the source holds it
-    shapes: of the train state
-    total:  optimizer steps of the whole run
+    batch:   shapes of one batch of the train split, as the source holds it
+    shapes:  of the train state
+    total:   optimizer steps of the whole run
+    teacher: whom the step listens to, or None
     """
 
     experiment: Experiment
@@ -34,6 +36,7 @@ class Admitted(NamedTuple):
     shapes: TrainState
     layout: Layout
     total: int
+    teacher: Teacher | None = None
 
     @property
     def schema(self) -> Schema:
@@ -61,7 +64,8 @@ def admit_data(experiment: Experiment) -> Dataset:
 def admit(experiment: Experiment, dataset: Dataset | None = None) -> Admitted:
     """The experiment with everything checked that can be checked without compiling.
 
-    Raises what `admit_data` raises, and ConfigError if model, optimizer groups or plan do not fit.
+    Raises what `admit_data` raises, ConfigError if model, optimizer groups, plan or teacher do not fit, and
+    CheckpointError if the teacher is damaged.
     """
     dataset = admit_data(experiment) if dataset is None else dataset
     parts = build(experiment, dataset.schema)
@@ -70,7 +74,9 @@ def admit(experiment: Experiment, dataset: Dataset | None = None) -> Admitted:
     optim.check_groups(experiment.optim, merge_params(shapes.params, shapes.frozen))
     layout = parallel.layout(experiment.plan)
     parallel.check_batch(layout, experiment.data.batch_size)
-    return Admitted(experiment, dataset, parts, batch, shapes, layout, total_steps(experiment, dataset.schema))
+    taught_by = teacher.load(experiment, dataset.schema)
+    total = total_steps(experiment, dataset.schema)
+    return Admitted(experiment, dataset, parts, batch, shapes, layout, total, taught_by)
 
 
 def batch_at(experiment: Experiment, train: Split, number: int) -> Batch:

@@ -23,6 +23,7 @@ from jaxnets.data import (
 from jaxnets.errors import ConfigError
 from jaxnets.optim.loss_scale import FIRST
 from jaxnets.step import Sums, init_state, make_step, merge_params
+from jaxnets.tasks import Distillation, Teacher
 from jaxnets.types import Array, Batch, Model, Optimizer, PyTree, Task, TrainState
 
 _FACTORIES: dict[type, Any] = {
@@ -45,11 +46,16 @@ class Parts(NamedTuple):
     optimizer: Optimizer
 
 
-def build(experiment: Experiment, schema: Schema) -> Parts:
-    """The parts of an experiment on data of this schema; its numbers may be tracers."""
+def build(experiment: Experiment, schema: Schema, teacher: Teacher | None = None) -> Parts:
+    """The parts of an experiment on data of this schema; its numbers may be tracers.
+
+    teacher: whom the task listens to while it trains; without one it is the task that evaluation knows
+    """
+    task = _on_raw_data(build_task(experiment, schema), experiment, schema)
+    distill = _distillation(experiment)
     return Parts(
         build_model(experiment, schema),
-        _on_raw_data(build_task(experiment, schema), experiment, schema),
+        task if distill is None or teacher is None else tasks.distilled(task, distill, teacher),
         optim.optimizer(_scaled(experiment), total_steps=total_steps(experiment, schema)),
     )
 
@@ -63,14 +69,32 @@ def _scaled(experiment: Experiment) -> optim.Optim:
 
 
 def experiment_step(
-    train_state: TrainState, batch: Batch, experiment: Experiment, *, schema: Schema
+    train_state: TrainState,
+    batch: Batch,
+    experiment: Experiment,
+    *,
+    schema: Schema,
+    teacher: Teacher | None = None,
 ) -> tuple[TrainState, Sums]:
-    """One step of an experiment, pure in all three: `jax.vmap` over (train_state, experiment) trains many trials."""
+    """One step of an experiment, pure in all three: `jax.vmap` over (train_state, experiment) trains many trials.
+
+    teacher: `jaxnets.teacher.load(experiment, schema)`; ConfigError if `task.distill` names one and none is given.
+    """
+    distill = _distillation(experiment)
+    if distill is not None and teacher is None:
+        raise ConfigError(
+            f"task.distill.teacher {distill.teacher!r} is not loaded; "
+            "give teacher=jaxnets.teacher.load(experiment, schema)"
+        )
     return make_step(
-        *build(experiment, schema),
+        *build(experiment, schema, teacher),
         accumulate=experiment.optim.accumulate,
         skip_nonfinite=experiment.loop.nonfinite == "skip",
     )(train_state, batch)
+
+
+def _distillation(experiment: Experiment) -> Distillation | None:
+    return getattr(experiment.task, "distill", None)
 
 
 def build_model(experiment: Experiment, schema: Schema) -> Model:
@@ -83,17 +107,21 @@ def build_model(experiment: Experiment, schema: Schema) -> Model:
 
 
 def build_task(experiment: Experiment, schema: Schema) -> Task:
-    """The task alone; it takes preprocessed inputs and raw targets."""
+    """The task alone, without its teacher; it takes preprocessed inputs and raw targets."""
     match experiment.task:
         case tasks.Classification() as config:
-            fields = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+            fields = _own_fields(config)
             return tasks.classification(len(schema.classes), **fields)
         case tasks.Regression(loss=loss):
             return tasks.regression(schema.target_mean, schema.target_std, loss=loss)
         case tasks.LanguageModelling() as config:
-            fields = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+            fields = _own_fields(config)
             return tasks.language_modelling(schema.vocabulary_size, **fields)
     raise ConfigError(f"task {type(experiment.task).__name__} cannot be built")
+
+
+def _own_fields(config: tasks.Classification | tasks.LanguageModelling) -> dict[str, Any]:
+    return {field.name: getattr(config, field.name) for field in dataclasses.fields(config) if field.name != "distill"}
 
 
 def model_batch(experiment: Experiment, schema: Schema, batch: Batch, *, key: Array | None) -> Batch:

@@ -69,6 +69,8 @@ _RULES: dict[str, tuple[Any, str]] = {
     "dropout": _SHARE,
     "drop_path": _SHARE,
     "label_smoothing": _SHARE,
+    "temperature": _POSITIVE,
+    "weight": _PART,
     "q": (lambda x: 0 < x <= 1, "a number above 0 and at most 1"),
     "cross_weight": _NOT_NEGATIVE,
     "reverse_weight": _NOT_NEGATIVE,
@@ -209,7 +211,8 @@ def _assign(node: Any, keys: list[str], path: str, text: str) -> Any:
     value = getattr(node, name)
     if len(keys) == 1:
         variants = _stages(kinds[name])
-        if variants and not _is_tuple(kinds[name]):
+        without = text.lower() == "none" and type(None) in _members(kinds[name])
+        if variants and not _is_tuple(kinds[name]) and not without:
             return dataclasses.replace(node, **{name: _switch(value, variants, path, text)})
         return dataclasses.replace(node, **{name: _convert(kinds[name], text, path, text=True)})
     if isinstance(value, tuple) and keys[1].isdigit():
@@ -485,6 +488,9 @@ def _check_augment(data: Data) -> None:
 
 
 def _check_loss(task: Any) -> None:
+    distill = getattr(task, "distill", None)
+    if distill is not None and not distill.teacher:
+        raise ConfigError("task.distill.teacher is not given; give the folder of a finished run, as in runs/digits_cnn")
     if not isinstance(task, tasks.Classification):
         return
     name = variant_name(type(task.loss))

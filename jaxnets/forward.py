@@ -4,6 +4,9 @@
 cpu, cuda and tpu. `weights.safetensors` holds the weights in the order that it takes them. Neither format notices a
 flipped bit, so the one's hash stands in its header and the other's beside it, in `forward.sha256`. The format is
 readable for half a year by the promise of `jax.export`; config and checkpoints remain the archive.
+
+`model.stablehlo`, of a model of the user's own alone, is the same without the preprocessing: it maps (weights, inputs
+as the model takes them) to outputs, so that such a run can teach another whose inputs are augmented or mixed.
 """
 
 from __future__ import annotations
@@ -21,30 +24,47 @@ from jaxnets.errors import CheckpointError
 from jaxnets.files import hash_file, write_atomically
 from jaxnets.types import Model, PyTree
 
-PROGRAM, WEIGHTS = "forward.stablehlo", "weights.safetensors"
+PROGRAM, MODEL, WEIGHTS = "forward.stablehlo", "model.stablehlo", "weights.safetensors"
 _BESIDE = "forward.sha256"  # as sha256sum writes and checks it
 
 
-def write_program(run_dir: Path, model: Model, schema: Schema, params: PyTree, state: PyTree, *, length: int) -> None:
-    """Writes `forward.stablehlo`; `params` and `state` may be shapes; `length` is the number of tokens of a window."""
+def write_program(
+    run_dir: Path, model: Model, schema: Schema, params: PyTree, state: PyTree, *, length: int, alone: bool = False
+) -> None:
+    """Writes `forward.stablehlo`, and `model.stablehlo` if the model is wanted `alone` too.
+
+    `params` and `state` may be shapes; `length` is the number of tokens of a window.
+    """
+    token = schema.input_kind == "token"
+    one = (length,) if token else schema.input_shape
+    programs = {PROGRAM: _exported(model, params, state, one, "int32" if token else schema.input_dtype, schema)}
+    if alone:
+        programs[MODEL] = _exported(model, params, state, one, "int32" if token else "float32", None)
+    for name, content in programs.items():
+        write_atomically(run_dir / name, content)
+    hashes = [f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in programs.items()]
+    write_atomically(run_dir / _BESIDE, "".join(hashes).encode())
+
+
+def _exported(
+    model: Model, params: PyTree, state: PyTree, one: tuple[int, ...], dtype: str, schema: Schema | None
+) -> bytes:
+    """The program for inputs of shape (b, *one); with a schema they are raw."""
     from jax import export
 
     leaves, structure = jax.tree.flatten((params, state))
     shapes = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves]
     (batch,) = export.symbolic_shape("b")
-    one = (length,) if schema.input_kind == "token" else schema.input_shape
-    dtype = "int32" if schema.input_kind == "token" else schema.input_dtype
 
     def forward(leaves: list[Any], inputs: Any) -> Any:
         params, state = jax.tree.unflatten(structure, leaves)
-        return model.apply(params, state, preprocess(schema, inputs), train=False)[0]
+        inputs = inputs if schema is None else preprocess(schema, inputs)
+        return model.apply(params, state, inputs, train=False)[0]
 
     exported = export.export(jax.jit(forward), platforms=("cpu", "cuda", "tpu"))(
         shapes, jax.ShapeDtypeStruct((batch, *one), dtype)
     )
-    content = bytes(exported.serialize())
-    write_atomically(run_dir / PROGRAM, content)
-    write_atomically(run_dir / _BESIDE, f"{hashlib.sha256(content).hexdigest()}  {PROGRAM}\n".encode())
+    return bytes(exported.serialize())
 
 
 def write_weights(run_dir: Path, params: PyTree, state: PyTree) -> None:
@@ -77,6 +97,27 @@ def load(run_dir: Path) -> Callable[[Any], Any]:
     return lambda inputs: call(leaves, inputs)
 
 
+def load_model(run_dir: Path) -> tuple[list[Any], Callable[[Any, Any], Any]]:
+    """(weights, `(weights, inputs as the model takes them) -> outputs`) of a finished run with a model of one's own.
+
+    Raises CheckpointError if a file is missing or is not what was written.
+    """
+    from jax import export
+    from jax.custom_batching import sequential_vmap
+
+    leaves = _read_leaves(run_dir)
+    if not (run_dir / MODEL).is_file():
+        raise CheckpointError(f"{run_dir} has no {MODEL}, since it is older than that file; train it again to use it")
+    _check_program(run_dir, MODEL)
+    exported = export.deserialize(bytearray((run_dir / MODEL).read_bytes()))
+    return leaves, sequential_vmap(exported.call)  # an exported program has no batching rule of its own (jax 0.10)
+
+
+def weights_hash(run_dir: Path) -> str:
+    """What stands for the weights of a finished run: equal exactly if they are."""
+    return read_weights(run_dir / WEIGHTS)[1].get("sha256", "")
+
+
 def load_weights(run_dir: Path, model: Model, inputs: PyTree) -> tuple[PyTree, PyTree]:
     """(params, state) of a finished run, as `model` takes them; `inputs` may be shapes.
 
@@ -97,10 +138,15 @@ def _read_leaves(run_dir: Path) -> list[Any]:
     named, metadata = read_weights(run_dir / WEIGHTS)
     if metadata.get("sha256") != _hash(named):
         raise CheckpointError(f"{run_dir / WEIGHTS} is not what was written; train again to rebuild it")
-    beside = run_dir / _BESIDE
-    if not beside.is_file() or beside.read_bytes().split()[:1] != [hash_file(run_dir / PROGRAM).encode()]:
-        raise CheckpointError(f"{run_dir / PROGRAM} is not what was written; train again to rebuild it")
+    _check_program(run_dir, PROGRAM)
     return [jax.numpy.asarray(named[name]) for name in sorted(named)]
+
+
+def _check_program(run_dir: Path, name: str) -> None:
+    beside = run_dir / _BESIDE
+    line = f"{hash_file(run_dir / name)}  {name}".encode()
+    if not beside.is_file() or line not in beside.read_bytes().splitlines():
+        raise CheckpointError(f"{run_dir / name} is not what was written; train again to rebuild it")
 
 
 def read_weights(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -79,7 +79,8 @@ def range_test(experiment: Experiment, *, low: float = 1e-7, high: float = 10.0,
     mean = 0.0
     for number, rate in enumerate(rates):
         now = dataclasses.replace(numbers, optim=dataclasses.replace(numbers.optim, lr=jnp.asarray(rate, jnp.float32)))
-        state, sums = step(state, batch_at(experiment, admitted.train, number), now)
+        batch = batch_at(experiment, admitted.train, number)
+        state, sums = step(state, batch, now, teacher=admitted.teacher)
         loss = sums["metrics"]["loss"]
         losses.append(float(loss["total"]) / float(loss["weight"]))
         mean = _SMOOTH * mean + (1 - _SMOOTH) * losses[-1]

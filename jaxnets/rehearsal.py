@@ -21,12 +21,13 @@ _COLUMNS = 60
 
 
 class Memory(NamedTuple):
-    """Bytes on one device: what the train state holds, and what one step takes beside it."""
+    """Bytes on one device: what the train state holds, what one step takes beside it, and the weights of a teacher."""
 
     params: int
     optimizer: int
     rest: int
     step: int
+    teacher: int = 0
 
 
 def rehearse(experiment: Experiment) -> str:
@@ -51,17 +52,20 @@ def memory(admitted: Admitted) -> Memory:
     """Measured by compiling the step for the devices at hand."""
     state, step = admitted.shapes, compiled(admitted)
     params, opt_state = map(_bytes, ((state.params, state.frozen), state.opt_state))
-    return Memory(params, opt_state, _bytes(state) - params - opt_state, step.temporary_bytes)
+    rest, teacher = _bytes(state) - params - opt_state, _bytes(admitted.teacher)
+    return Memory(params, opt_state, rest, step.temporary_bytes, teacher)
 
 
 def compiled(admitted: Admitted) -> Compiled:
     """One step of the experiment, compiled from shapes for the devices at hand."""
     feed = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape), leaf.dtype), admitted.batch)
     return parallel.compile_step(
-        lambda state, batch, numbers: experiment_step(state, batch, numbers, schema=admitted.schema),
-        lambda numbers, feed, index: jax.tree.map(lambda leaf: leaf[index], feed),
+        lambda state, batch, constants: experiment_step(
+            state, batch, constants[0], schema=admitted.schema, teacher=constants[1]
+        ),
+        lambda constants, feed, index: jax.tree.map(lambda leaf: leaf[index], feed),
         admitted.layout,
-        constants=jax.tree.map(jnp.asarray, admitted.experiment),
+        constants=(jax.tree.map(jnp.asarray, admitted.experiment), admitted.teacher),
         train_state=admitted.shapes,
         feed=feed,
         length=1,
@@ -97,6 +101,7 @@ def _memory_lines(found: Memory) -> list[str]:
         "optimizer state": found.optimizer,
         "other state": found.rest,
         "one step beside them": found.step,
+        **({"teacher's weights": found.teacher} if found.teacher else {}),
         "together": sum(found),
     }
     return [f"{word:20} {size / 2**20:10.2f} MiB" for word, size in named.items()]

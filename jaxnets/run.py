@@ -50,6 +50,8 @@ from jaxnets.step import evaluation_params, init_state, larger_is_better, make_e
 from jaxnets.types import PyTree, TrainState
 from jaxnets.utilisation import seconds_at_peak
 
+_TEACHER = "teacher.json"  # which weights taught this run
+
 
 class Result(NamedTuple):
     """What a run ends with; `figures` is the content of `result.json`."""
@@ -91,6 +93,7 @@ def run(
         dataset = admit_data(experiment)
         _check_fit(experiment, dataset.schema, run_dir)
         admitted = admit(experiment, dataset)
+        _check_teacher(admitted, run_dir, tuple(allow))
         how = {"allow": tuple(allow), "sinks": sinks, "profile": profile}
         return _Run(admitted, run_dir, progress, signals, **how).run()
 
@@ -112,6 +115,18 @@ def _check_fit(experiment: Experiment, schema: Schema, run_dir: Path) -> None:
     if experiment.loop.monitor not in names:
         raise ConfigError(
             f"loop.monitor {experiment.loop.monitor!r} is not measured; use one of {', '.join(sorted(names))}"
+        )
+
+
+def _check_teacher(admitted: Admitted, run_dir: Path, allow: tuple[str, ...]) -> None:
+    """ConfigError if the teacher is not the one that the run began with."""
+    path = run_dir / _TEACHER
+    if admitted.teacher is None or not path.exists() or _allowed("task.distill.teacher", allow):
+        return
+    if read_json(path)["weights_sha256"] != admitted.teacher.sha256:
+        raise ConfigError(
+            f"the weights of the teacher {read_json(path)['teacher']} are not those that {run_dir} began with; "
+            "restore them, give another --run-dir, or continue with the change: --allow task.distill.teacher"
         )
 
 
@@ -215,6 +230,7 @@ class _Run:
         self.experiment, self.dataset, self.schema = admitted.experiment, admitted.dataset, admitted.schema
         self.parts, self.shapes, self.layout = admitted.parts, admitted.shapes, admitted.layout
         self.batch, self.train, self.total = admitted.batch, admitted.train, admitted.total
+        self.teacher = admitted.teacher
         self.run_dir, self.progress, self.signals = run_dir, progress, signals
         self.allow, self.openers, self.window = allow, sinks, profile
         self.last = min(self.total, self.experiment.loop.limit_steps or self.total)
@@ -270,6 +286,7 @@ class _Run:
                     "not bit for bit"
                 )
         write_atomically(old, (json.dumps(now, indent=2) + "\n").encode())
+        self._describe_teacher()
         parameters = sum(leaf.size for leaf in jax.tree.leaves((self.shapes.params, self.shapes.frozen)))
         self.parameters = parameters
         counts = ", ".join(f"{count} {split}" for split, count in dict(self.schema.counts).items())
@@ -280,6 +297,14 @@ class _Run:
         )
         if getattr(self.experiment.optim, "accumulate", 1) > 1 and "batch_stats" in self.shapes.state:
             self.progress.say("batch norm sees each micro-batch alone: accumulation is not the same as the whole batch")
+
+    def _describe_teacher(self) -> None:
+        if self.teacher is None:
+            (self.run_dir / _TEACHER).unlink(missing_ok=True)
+            return
+        told = {"teacher": self.teacher.run, "weights_sha256": self.teacher.sha256}
+        write_atomically(self.run_dir / _TEACHER, (json.dumps(told, indent=2) + "\n").encode())
+        self.progress.say(self.teacher.words)
 
     def _start(self) -> tuple[TrainState, Notes, int]:
         """The newest good checkpoint, or the state before the first step if none was ever written."""
@@ -309,7 +334,7 @@ class _Run:
         """The step compiled in the form that this run uses from its first step to its last."""
         on_device = data.fits_on_device(self.experiment.data, self.train)
         arrays = jax.device_put(dict(self.train.arrays), self.layout.replicated) if on_device else {}
-        constants = (self.numbers, arrays)
+        constants = (self.numbers, arrays, jax.device_put(self.teacher, self.layout.replicated))
         gather = partial(data.gather, window=self.train.window, stride=self.train.stride)
 
         def feed(numbers: list[int], length: int) -> PyTree:
@@ -326,7 +351,7 @@ class _Run:
             return gather(constants[1], row) if on_device else row
 
         def step(state: TrainState, batch: PyTree, constants: PyTree) -> Any:
-            return experiment_step(state, batch, constants[0], schema=self.schema)
+            return experiment_step(state, batch, constants[0], schema=self.schema, teacher=constants[2])
 
         compile_form = partial(
             parallel.compile_step, step, batch_of, self.layout, constants=constants, train_state=train_state
@@ -363,8 +388,8 @@ class _Run:
         """Evaluation and export, compiled before the first step so that no later moment compiles anything."""
         model = build_model(self.experiment, self.schema)
         params = jax.eval_shape(lambda s: evaluation_params(self.parts.optimizer, s), train_state)
-        length = self.experiment.data.context or 0
-        forward.write_program(self.run_dir, model, self.schema, params, train_state.state, length=length)
+        length, own = self.experiment.data.context or 0, isinstance(self.experiment.model, config.Custom)
+        forward.write_program(self.run_dir, model, self.schema, params, train_state.state, length=length, alone=own)
         valid = self.dataset.splits["valid"]
         self.eval_batch = min(max(self.experiment.data.batch_size, 1), valid.length)
         devices = self.layout.mesh.size

@@ -5,6 +5,9 @@ from jaxnets.tasks.classification import CrossEntropy as CrossEntropy
 from jaxnets.tasks.classification import GeneralizedCrossEntropy as GeneralizedCrossEntropy
 from jaxnets.tasks.classification import SymmetricCrossEntropy as SymmetricCrossEntropy
 from jaxnets.tasks.classification import classification as classification
+from jaxnets.tasks.distillation import Distillation as Distillation
+from jaxnets.tasks.distillation import Teacher as Teacher
+from jaxnets.tasks.distillation import distilled as distilled
 from jaxnets.tasks.language_modelling import LanguageModelling as LanguageModelling
 from jaxnets.tasks.language_modelling import language_modelling as language_modelling
 from jaxnets.tasks.mean import mean_metric as mean_metric

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxnets.tasks.distillation import Distillation
 from jaxnets.tasks.mean import mean_metric
 from jaxnets.types import Array, Batch, Task, experiment_dataclass, number, stage
 
@@ -42,11 +43,12 @@ _CROSS_ENTROPY = CrossEntropy()
 
 @experiment_dataclass
 class Classification:
-    """Config of `classification`."""
+    """Config of `classification`, and of what it learns from beside labels."""
 
     loss: ClassLoss = stage(_CROSS_ENTROPY)
     label_smoothing: float | None = number(None)  # share of probability given to all classes alike
     class_weights: tuple[float, ...] | None = number(None)  # one a class, multiplies the weight of its examples
+    distill: Distillation | None = stage(None)  # a finished run that teaches, too
 
 
 def classification(

@@ -9,15 +9,17 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxnets.tasks.distillation import Distillation
 from jaxnets.tasks.mean import mean_metric
-from jaxnets.types import Array, Batch, Task, experiment_dataclass, number
+from jaxnets.types import Array, Batch, Task, experiment_dataclass, number, stage
 
 
 @experiment_dataclass
 class LanguageModelling:
-    """Config of `language_modelling`."""
+    """Config of `language_modelling`, and of what it learns from beside the text."""
 
     label_smoothing: float | None = number(None)  # share of probability given to all tokens alike
+    distill: Distillation | None = stage(None)  # a finished run that teaches, too
 
 
 def language_modelling(vocabulary_size: int, *, label_smoothing: Any = None) -> Task:
