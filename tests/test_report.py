@@ -436,7 +436,7 @@ def test_norms_of_groups_are_one_plot(folders, tmp_path):
     (copy / "metrics.jsonl").write_text(lines[0])
     shown = charts(report.write(copy).read_text())
     assert title in shown and "grad norm" not in shown and "learning rate" in shown and "update norm" not in shown
-    _, text = compared(tmp_path, ("copy", folders / "first"), tmp_path / "c.html")
+    _, text = compared(tmp_path, ("copy", tmp_path / "bare" / "copy"), tmp_path / "c.html")
     assert "2 groups" in text and "train grad norm/head, logarithmic" in charts(text)
 
 
