@@ -11,6 +11,7 @@ install_import_hook("jaxnets", "beartype.beartype")
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
+from jax.experimental.compilation_cache import compilation_cache  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -21,3 +22,22 @@ def own_cache(tmp_path_factory, monkeypatch, request):
     root = tmp_path_factory.getbasetemp()
     shared = root.parent if hasattr(request.config, "workerinput") else root
     monkeypatch.setenv("JAXNETS_CACHE", str(shared / "jaxnets-cache"))
+
+
+OWN_PROGRAMS = ("test_compilation", "test_series")  # they count what is compiled
+
+
+@pytest.fixture(autouse=True, scope="module")
+def shared_programs(tmp_path_factory, request):
+    """What took long to compile is compiled once in a session: many tests train the same small experiments."""
+    if any(name in request.node.nodeid for name in OWN_PROGRAMS):
+        yield
+        return
+    root = tmp_path_factory.getbasetemp()
+    shared = root.parent if hasattr(request.config, "workerinput") else root
+    jax.config.update("jax_compilation_cache_dir", str(shared / "programs"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    compilation_cache.reset_cache()
+    yield
+    jax.config.update("jax_compilation_cache_dir", None)
+    compilation_cache.reset_cache()

@@ -199,7 +199,7 @@ def test_a_pipe_that_closes_is_no_error_with_a_trace(digits):
 def test_help_is_there_for_every_command_and_starts_no_device():
     began = time.monotonic()
     code, out, _ = command("--help")
-    assert code == 0 and all(re.search(rf"^    {name} ", out, re.M) for name in cli._COMMANDS)
+    assert code == 0 and all(re.search(rf"^    {name}\s", out, re.M) for name in cli._COMMANDS)
     assert time.monotonic() - began < 5
     for name in cli._COMMANDS:
         code, out, _ = command(name, "--help")

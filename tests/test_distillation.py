@@ -262,6 +262,7 @@ def test_a_teacher_that_has_changed_is_refused_unless_allowed(wine, tmp_path):
     assert (tmp_path / "run" / "teacher.json").read_bytes() != before
 
 
+@pytest.mark.slow
 def test_a_language_model_teaches_another(tmp_path):
     text = tmp_path / "words.txt"
     text.write_bytes(b"the quick brown fox jumps over the lazy dog. " * 100)

@@ -54,7 +54,7 @@ def test_the_log_holds_train_and_valid_with_the_clock_apart(finished):
     assert [line["step"] for line in lines if "train" in line] == [10, 20, 30, 40]
     assert [line["step"] for line in lines if "valid" in line] == [20, 40]
     assert {"loss", "accuracy", "nll", "learning_rate", "grad_norm", "update_norm"} <= lines[0]["train"].keys()
-    assert set(lines[0]["time"]) == {"seconds", "examples_per_second"}
+    assert set(lines[0]["time"]) == {"seconds", "examples_per_second", "mfu"}
 
 
 def test_the_figures_are_scikit_learns(finished):

@@ -144,6 +144,7 @@ def test_a_failure_leaves_what_is_finished_and_the_rest_follows(folders, tmp_pat
     assert (tmp_path / "s" / "series.json").read_bytes() == (folders / "seeds" / "series.json").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_signal_ends_the_whole_series_and_the_same_command_continues_it(tmp_path):
     cadence = "steps=6000, log_every=100, eval_every=1000, save_every=500, dispatch='bare'"
     (tmp_path / "config.py").write_text(re.sub(r"steps=1000.*save_every=20", cadence, CONFIG))

@@ -225,7 +225,7 @@ def test_batch_norm_sums_over_the_device_axis():
         np.testing.assert_allclose(a, b[0], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "vit", "gpt"])
+@pytest.mark.parametrize("name", [pytest.param("resnet18", marks=pytest.mark.slow), "vit", "gpt"])
 def test_remat_keeps_params_and_gradients_and_computes_again(name):
     """Equal but for the order of float32 sums, with the same dropped paths; and the layers' products stand twice."""
     model, params, state, inputs = case(name, drop_path=0.5)
