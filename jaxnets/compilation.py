@@ -49,7 +49,8 @@ def cache(folder: Path | None = None) -> Iterator[None]:
         return
     folder = folder or _folder()
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for private in (folder.parent, folder):
+            private.mkdir(parents=True, exist_ok=True, mode=0o700)
         _scrub(folder)
     except OSError:  # a full or read-only disk: programs are compiled anew, nothing else is lost
         yield

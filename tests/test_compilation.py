@@ -33,6 +33,14 @@ def test_a_program_is_kept_with_its_hash_and_found_again(tmp_path):
     assert not jax.config.jax_compilation_cache_dir
 
 
+def test_the_folder_of_all_programs_is_private(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAXNETS_CACHE", str(tmp_path))
+    with compilation.cache():
+        pass
+    (inner,) = (tmp_path / "compiled").iterdir()
+    assert {path.stat().st_mode & 0o777 for path in (inner, inner.parent)} == {0o700}
+
+
 def damage(entry):
     content = bytearray(entry.read_bytes())
     content[len(content) // 2] ^= 1
