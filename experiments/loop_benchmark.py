@@ -13,18 +13,18 @@ the first step, and the peak memory of the whole process for `jaxnets train` and
 
 All of it with the allocator that the commands set (jaxnets/memory.py); --plain-malloc shows them without it.
 
-With --rivals the MLP and the CNN are also trained by `fit` of Keras 3 on JAX and of PyTorch Lightning, as their users
+With --rivals the MLP and the CNN are trained by `fit` of Keras 3 on JAX and of PyTorch Lightning, as their users
 call it (experiments/loop_rivals): same layers and params, same rows and batches, AdamW with the same numbers, loss and
 accuracy of each step, float32, as many threads. Each has an environment of its own, which the first call makes with
 pip, and a process of its own, whose memory is allocated as that framework leaves it. Counted from the start of the
-first epoch to the end of the last, after one epoch unheard, without bars, checkpoints and evaluation. To give them the
-allocator of jaxnets too, set it for all:
+first epoch to the end of the last, after one epoch unheard, without bars, checkpoints and evaluation, and in turns with
+jaxnets. To give them the allocator of jaxnets too, set it for all:
 
-    MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=-1 python experiments/loop_benchmark.py --rivals
+    MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=-1 python experiments/loop_benchmark.py --rivals 1
 
 Usage:
 
-    python experiments/loop_benchmark.py [--repeats 5] [--only mlp,cnn,vit,gpt] [--plain-malloc] [--rivals]
+    python experiments/loop_benchmark.py [--repeats 5] [--only mlp,cnn,vit,gpt] [--plain-malloc] [--rivals SHARE]
 """
 
 # ruff: noqa: E402 (the allocator is set before jax is imported)
@@ -62,8 +62,8 @@ from jaxnets.tasks import Classification, LanguageModelling
 BLOCK = 50  # steps between two looks at the loss
 
 
-def workload(name: str) -> Experiment:
-    """One experiment without random layers, so that all three compute the same."""
+def workload(name: str, *, share: float = 1.0) -> Experiment:
+    """One experiment without random layers, so that all compute the same; `share` of its steps."""
     model, task, data, steps = {
         "mlp": (
             MLP(widths=(256, 256), activation="relu"), Classification(),
@@ -82,6 +82,7 @@ def workload(name: str) -> Experiment:
             Data(source="python_text", batch_size=12, context=64), 300,
         ),
     }[name]  # fmt: skip
+    steps = max(1, round(share * steps / BLOCK)) * BLOCK
     loop = Loop(steps=steps, log_every=BLOCK, eval_every=10**6, save_every=max(250, steps // 3), keep_best=False)
     return Experiment(data=data, model=model, task=task, optim=AdamW(lr=1e-3, schedule=Constant()), loop=loop)
 
@@ -308,7 +309,10 @@ def main() -> None:
     parser.add_argument("--only", default="mlp,cnn,vit,gpt", help="workloads, by comma (default: all)")
     parser.add_argument("--no-starts", action="store_true", help="leave out what needs processes of its own")
     parser.add_argument(
-        "--rivals", action="store_true", help="also Keras and PyTorch Lightning, for the MLP and the CNN"
+        "--rivals",
+        type=float,
+        metavar="SHARE",
+        help="only Keras and PyTorch Lightning against jaxnets, over this share of the steps (1 = all)",
     )
     parser.add_argument("--plain-malloc", action="store_true", help="leave the allocator as it is")
     parser.add_argument("--child", help=argparse.SUPPRESS)
@@ -322,10 +326,11 @@ def main() -> None:
           f"pages {'kept' if KEPT else 'given back'}")  # fmt: skip
     for name in given.only.split(","):
         print(name, flush=True)
-        compare(name, given.repeats)
-        if given.rivals:
-            experiment = workload(name)
+        if given.rivals is not None:
+            experiment = workload(name, share=given.rivals)
             race(experiment, partial(jaxnets_run, experiment), given.repeats, spread)
+            continue
+        compare(name, given.repeats)
         if not given.no_starts:
             starts(name, min(given.repeats, 3))
 
