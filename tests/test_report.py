@@ -499,6 +499,7 @@ def test_newcombe_is_near_tango():
         assert intervals.newcombe(*counts) == pytest.approx(expected, abs=0.02 * width)
 
 
+@pytest.mark.slow
 def test_newcombe_holds_the_truth():
     """Also of few examples that are alike, where it does so 92 times of 100 without its correction of continuity."""
     draw = np.random.default_rng(0)

@@ -197,7 +197,7 @@ def test_sharpness_draws_a_factor_for_each_image():
     np.testing.assert_array_equal(through(Sharpness(change=0.0), pixels), pixels)
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_randaugment_draws_each_operation_equally_often_on_both_sides(channels):
     """One operation on copies of an image: each result is one of those that the operations have, in equal shares."""
     pixels = np.repeat(images(channels, side=18)[2:3], 700, axis=0)

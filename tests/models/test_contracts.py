@@ -27,6 +27,7 @@ DEEP = {  # what they have that the others lack: bottlenecks, stacks of several 
     "resnet34": (lambda **k: resnet34(5, **k), IMAGE),
     "resnet50": (lambda **k: resnet50(5, stem="small", **k), IMAGE),
 }
+RESNET18 = pytest.param("resnet18", marks=pytest.mark.slow)  # where resnet9 and the others tell enough every day
 ALL = [*TINY, *(pytest.param(name, marks=pytest.mark.slow) for name in DEEP)]
 FACTORIES = {
     models.MLP: mlp, models.CNN: cnn, models.ResNet9: resnet9, models.ResNet18: resnet18, models.ResNet34: resnet34,
@@ -100,7 +101,7 @@ def test_features_are_named_and_taps_are_added(built):
         model.features(params, state, inputs, taps={"nowhere": jnp.zeros(())})
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", [RESNET18 if name == "resnet18" else name for name in ALL])
 def test_bfloat16_computes_low_and_keeps_params_high(name):
     model, params, state, inputs = case(name, dtype="bfloat16")
     outputs, _ = model.apply(params, state, inputs)
@@ -162,7 +163,7 @@ def test_dropout_takes_a_traced_rate_and_needs_a_key(name):
         TINY[name][0](dropout=0.5).apply(params, state, inputs, train=True)
 
 
-@pytest.mark.parametrize("name", ["resnet9", "resnet18", "vit", "gpt"])
+@pytest.mark.parametrize("name", ["resnet9", RESNET18, "vit", "gpt"])
 def test_drop_path_takes_a_traced_rate_and_is_nothing_in_evaluation(name):
     _, params, state, inputs = case(name)
 
@@ -200,7 +201,7 @@ def seen_rates(model, params, state, inputs):
     return jnp.stack(shares)
 
 
-@pytest.mark.parametrize("name", ["vit", "resnet18"])
+@pytest.mark.parametrize("name", ["vit", RESNET18])
 def test_drop_path_grows_linearly_with_depth(name):
     _, params, state, inputs = case(name)
     params = jax.tree.map(lambda leaf: leaf + 0.1, params)  # no branch is 0 of itself
@@ -225,7 +226,7 @@ def test_batch_norm_sums_over_the_device_axis():
         np.testing.assert_allclose(a, b[0], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", [pytest.param("resnet18", marks=pytest.mark.slow), "vit", "gpt"])
+@pytest.mark.parametrize("name", [RESNET18, "vit", "gpt"])
 def test_remat_keeps_params_and_gradients_and_computes_again(name):
     """Equal but for the order of float32 sums, with the same dropped paths; and the layers' products stand twice."""
     model, params, state, inputs = case(name, drop_path=0.5)
