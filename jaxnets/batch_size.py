@@ -14,7 +14,7 @@ from jaxnets.columns import columns
 from jaxnets.config import Experiment
 from jaxnets.data import Dataset
 from jaxnets.errors import ConfigError, UsageError
-from jaxnets.rehearsal import memory
+from jaxnets.rehearsal import bytes_of, memory
 
 _SHARE = 0.9  # of the device's memory: the rest is left to evaluation, checkpoints and the allocator
 
@@ -87,9 +87,8 @@ def _tried(experiment: Experiment, dataset: Dataset, size: int, limit: int) -> T
 def _data_bytes(admitted: Admitted) -> int:
     """The train split where it lives on the device, else two batches in flight."""
     if data.fits_on_device(admitted.experiment.data, admitted.train):
-        return sum(array.nbytes for array in admitted.train.arrays.values())
-    batch = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(admitted.batch))
-    return 2 * batch // admitted.layout.mesh.size
+        return bytes_of(dict(admitted.train.arrays))
+    return 2 * bytes_of(admitted.batch) // admitted.layout.mesh.size
 
 
 def device_bytes() -> int:

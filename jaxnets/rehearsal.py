@@ -51,8 +51,8 @@ def rehearse(experiment: Experiment) -> str:
 def memory(admitted: Admitted) -> Memory:
     """Measured by compiling the step for the devices at hand."""
     state, step = admitted.shapes, compiled(admitted)
-    params, opt_state = map(_bytes, ((state.params, state.frozen), state.opt_state))
-    rest, teacher = _bytes(state) - params - opt_state, _bytes(admitted.teacher)
+    params, opt_state = map(bytes_of, ((state.params, state.frozen), state.opt_state))
+    rest, teacher = bytes_of(state) - params - opt_state, bytes_of(admitted.teacher)
     return Memory(params, opt_state, rest, step.temporary_bytes, teacher)
 
 
@@ -72,7 +72,8 @@ def compiled(admitted: Admitted) -> Compiled:
     )
 
 
-def _bytes(tree: PyTree) -> int:
+def bytes_of(tree: PyTree) -> int:
+    """Of all leaves of a tree of arrays or their shapes."""
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
