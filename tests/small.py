@@ -69,6 +69,13 @@ class Said(Progress):
         self.lines.append(line)
 
 
+def photograph(browser, page, picture):
+    """Opens a page in a real browser, leaves a picture of it, and returns what the browser said of it."""
+    words = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
+    words += [f"--screenshot={picture}", f"file://{page}"]
+    return subprocess.run(words, capture_output=True, text=True, timeout=120).stderr
+
+
 def log_of(run_dir):
     """The lines of metrics.jsonl as they are, wall-clock values left out."""
     lines = [json.loads(line) for line in (Path(run_dir) / "metrics.jsonl").read_text().splitlines()]

@@ -4,12 +4,11 @@ import base64
 import io
 import re
 import shutil
-import subprocess
 
 import numpy as np
 import pytest
 from PIL import Image
-from small import experiment
+from small import experiment, photograph
 from test_report import Checker
 
 from jaxnets import cli, contents, data
@@ -151,9 +150,5 @@ def test_a_real_browser_finds_no_error(tmp_path):
     if not browser:
         pytest.skip("no chromium here")
     contents.show(digits(Crop(padding=1)), out=tmp_path / "sheet.html")
-    done = subprocess.run(
-        [browser, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
-         f"--screenshot={tmp_path / 'page.png'}", f"file://{tmp_path / 'sheet.html'}"],
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    assert "CONSOLE" not in done.stderr and (tmp_path / "page.png").stat().st_size > 20_000, done.stderr[-2000:]
+    said = photograph(browser, tmp_path / "sheet.html", tmp_path / "page.png")
+    assert "CONSOLE" not in said and (tmp_path / "page.png").stat().st_size > 20_000, said[-2000:]

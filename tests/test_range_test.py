@@ -2,11 +2,10 @@
 
 import re
 import shutil
-import subprocess
 
 import numpy as np
 import pytest
-from small import experiment, loop
+from small import experiment, loop, photograph
 from test_report import Checker
 
 from jaxnets import cli
@@ -116,9 +115,5 @@ def test_a_real_browser_finds_no_error(tmp_path):
     if not browser:
         pytest.skip("no chromium here")
     drawn(tmp_path, np.geomspace(1e-4, 1.0, 5), np.asarray([3.0, 3.0, 2.0, 1.0, 2.5]), 1e-3)
-    done = subprocess.run(
-        [browser, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
-         f"--screenshot={tmp_path / 'page.png'}", f"file://{tmp_path / 'lr.html'}"],
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    assert "CONSOLE" not in done.stderr and (tmp_path / "page.png").stat().st_size > 10_000, done.stderr[-2000:]
+    said = photograph(browser, tmp_path / "lr.html", tmp_path / "page.png")
+    assert "CONSOLE" not in said and (tmp_path / "page.png").stat().st_size > 10_000, said[-2000:]
