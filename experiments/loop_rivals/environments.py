@@ -14,7 +14,7 @@ from jaxnets.data.cache import cache_dir
 # an index of builds without CUDA, if pip is told of one (PIP_INDEX_URL); its own build works on a CPU as well.
 PACKAGES = {
     "keras": ("keras==3.15.1", f"jax=={version('jax')}"),
-    "lightning": ("lightning==2.6.6", "torch==2.14.1"),
+    "lightning": ("lightning==2.6.6", "torch==2.13.0"),
 }
 
 
