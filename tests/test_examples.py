@@ -49,7 +49,7 @@ def examples(capsys, command):
 def test_the_examples_of_every_command_run(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     shorter = {"train": ["--loop.epochs", "none", "--loop.steps", "20"]}
-    for command in cli._COMMANDS:
+    for command in cli.COMMANDS:
         for words in examples(capsys, command):
             assert words[0] == command
             assert cli.main([*words, *shorter.get(command, [])]) == 0, capsys.readouterr().err

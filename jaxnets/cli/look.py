@@ -1,0 +1,134 @@
+"""Commands that show what there is: config, data, models, doctor."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from jaxnets.cli.command import Command, Parser, Settings, experiment
+from jaxnets.errors import UsageError
+from jaxnets.folders import refuse_series
+
+
+def _config_options(show: Parser) -> None:
+    show.add_argument("config", help="a config file or a run folder")
+    show.add_argument("other", nargs="?", help="another one, to compare with")
+
+
+def _config(given: argparse.Namespace, settings: Settings) -> int:
+    from jaxnets import config
+
+    first = _values(given.config, settings)
+    if given.other is None:
+        print(json.dumps(first, indent=2))
+        return 0
+    for path, (old, new) in config.difference(first, _values(given.other, [])).items():
+        print(f"{path}: {json.dumps(old)} -> {json.dumps(new)}")
+    return 0
+
+
+def _values(path: str, settings: Settings) -> Any:
+    """Every value of a config file or of a run's config, as JSON."""
+    from jaxnets import config
+
+    refuse_series(Path(path))
+    stored = Path(path) / "config.json"
+    if not Path(path).is_dir():
+        return config.to_json(experiment(path, settings))
+    if settings:
+        raise UsageError(f"a run's config cannot be changed: --{settings[0][0]}; give its config file instead")
+    if not stored.is_file():
+        raise UsageError(f"{path} is not a run folder: it has no config.json; give the folder that train named")
+    from jaxnets.files import read_json
+
+    return read_json(stored)
+
+
+def _data_options(data: Parser) -> None:
+    data.add_argument("config", help="a config file; its values can be set as for train")
+    data.add_argument("--out", type=Path, help="an .html page of training examples, before and after augmentation")
+
+
+def _data(given: argparse.Namespace, settings: Settings) -> int:
+    of_config = experiment(given.config, settings)
+    from jaxnets import contents
+
+    contents.show(of_config, out=given.out)
+    return 0
+
+
+def _models_options(models: Parser) -> None:
+    models.add_argument("model", nargs="?", metavar="NAME|CONFIG", help="a model's name or a config file")
+    models.add_argument("--input", type=_shape, metavar="H,W,C", help="one example: H,W,C of images, or a length")
+    models.add_argument("--outputs", type=int, help="classes, targets or tokens")
+    models.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; give whole numbers, as in 224,224,3") from error
+
+
+def _models(given: argparse.Namespace, settings: Settings) -> int:
+    from jaxnets import catalogue
+
+    if given.model is not None and given.model.endswith(".py"):
+        if given.input is not None or given.outputs is not None:
+            raise UsageError("--input and --outputs follow from the data of a config; leave them out, or give a name")
+        of_config = experiment(given.model, settings)
+        catalogue.show_config(Path(given.model), of_config, as_json=given.json)
+        return 0
+    if settings:
+        raise UsageError(f"--{settings[0][0]} is a value of a config; give a config file instead of a name")
+    if given.model is not None:
+        catalogue.show(given.model, shape=given.input, outputs=given.outputs, as_json=given.json)
+        return 0
+    if given.input is not None or given.outputs is not None:
+        raise UsageError("--input and --outputs are for one model; name it, as in jaxnets models resnet50")
+    catalogue.show_all(as_json=given.json)
+    return 0
+
+
+def _doctor_options(doctor: Parser) -> None:
+    doctor.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _doctor(given: argparse.Namespace, settings: Settings) -> int:
+    from jaxnets import doctor
+
+    return doctor.show(as_json=given.json)
+
+
+COMMANDS = (
+    Command(
+        "config",
+        "print a config with every value, or the difference of two runs",
+        ("jaxnets config configs/digits_cnn.py --optim lion",),
+        _config_options,
+        _config,
+        takes_settings=True,
+    ),
+    Command(
+        "data",
+        "say what the source of a config holds, and show examples",
+        ("jaxnets data configs/digits_cnn.py --out digits.html",),
+        _data_options,
+        _data,
+        takes_settings=True,
+    ),
+    Command(
+        "models",
+        "list the models with their sizes, or show one layer by layer",
+        ("jaxnets models resnet50 --input 224,224,3 --outputs 1000",),
+        _models_options,
+        _models,
+        takes_settings=True,
+    ),
+    Command(
+        "doctor", "say whether this machine can train, and what it lacks", ("jaxnets doctor",), _doctor_options, _doctor
+    ),
+)
