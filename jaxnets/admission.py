@@ -7,9 +7,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import jax
-import numpy as np
-
 from jaxnets import config, data, optim, parallel, teacher
 from jaxnets.build import Parts, build, check_model, check_schema, total_steps
 from jaxnets.config import Experiment
@@ -69,7 +66,7 @@ def admit(experiment: Experiment, dataset: Dataset | None = None) -> Admitted:
     """
     dataset = admit_data(experiment) if dataset is None else dataset
     parts = build(experiment, dataset.schema)
-    batch = shapes_of(batch_at(experiment, dataset.splits["train"], 0))
+    batch = data.batch_shapes(dataset.splits["train"], experiment.data.batch_size)
     shapes = check_model(parts, dataset.schema, experiment, batch)
     optim.check_groups(experiment.optim, merge_params(shapes.params, shapes.frozen))
     layout = parallel.layout(experiment.plan)
@@ -82,10 +79,6 @@ def admit(experiment: Experiment, dataset: Dataset | None = None) -> Admitted:
 def batch_at(experiment: Experiment, train: Split, number: int) -> Batch:
     """Batch `number` of the stream of training batches, on the host."""
     size, seed = experiment.data.batch_size, int(experiment.seed)
-    ids = data.order(seed, number, batch_size=size, length=train.length)
-    return data.gather(train.arrays, ids, window=train.window, stride=train.stride)
-
-
-def shapes_of(tree: PyTree) -> PyTree:
-    """The same tree with shapes and dtypes in place of arrays."""
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype), tree)
+    workers = data.workers_of(experiment.data.workers)
+    with data.training_stream(train, seed=seed, batch_size=size, workers=workers, end=number + 1) as stream:
+        return stream([number])[0]

@@ -109,6 +109,8 @@ _RULES: dict[str, tuple[Any, str]] = {
     "test": _SHARE,
     "folds": (lambda x: x >= 2, "a whole number of at least 2"),
     "fold": _NOT_NEGATIVE,
+    "workers": _NOT_NEGATIVE,
+    "most_bad": _NOT_NEGATIVE,
     "epochs": _POSITIVE,
     "save_minutes": _POSITIVE,
     "data": (lambda x: x == -1 or x >= 1, "a whole number of at least 1, or -1 for all devices"),

@@ -108,13 +108,18 @@ def test(
         found["losses"] = score(opened.plain, outputs, batch)["losses"]
         return found if keep_predictions else {k: v for k, v in found.items() if k != "predictions"}
 
-    for ids, weight in data.evaluation_ids(part.length, min(batch_size, part.length)):
-        batch = {**data.gather(part.arrays, ids, window=part.window, stride=part.stride), "weight": weight}
+    workers = data.workers_of(experiment_of(opened.settings).data.workers)
+    for batch in data.evaluation_batches(part, min(batch_size, part.length), workers=workers):
         inputs = batch["inputs"][:, :-1] if opened.schema.input_kind == "token" else batch["inputs"]
         found = jax.device_get(measured(apply(inputs), batch))
         sums = metrics.add(sums, found["metrics"])
-        real = np.asarray(weight) > 0
-        columns = {"id": np.asarray(ids), "row": part.row(ids), "loss": found["losses"], **found.get("predictions", {})}
+        real = np.asarray(batch["weight"]) > 0
+        columns = {
+            "id": batch["id"],
+            "row": part.row(batch["id"]),
+            "loss": found["losses"],
+            **found.get("predictions", {}),
+        }
         if "targets" in batch:
             columns["target"] = np.asarray(batch["targets"])
         for name, column in columns.items():
@@ -122,11 +127,11 @@ def test(
     table = {name: np.concatenate(parts) for name, parts in rows.items()}
     worst = np.argsort(-table["loss"], kind="stable")[:WORST]
     table["wrong_id"] = table["id"][worst]
-    inputs = data.gather(part.arrays, table["wrong_id"], window=part.window, stride=part.stride)["inputs"]
-    table["wrong_inputs"] = np.asarray(inputs)
+    wrong = data.Wanted(table["wrong_id"], np.ones(len(worst), np.float32))
+    table["wrong_inputs"] = np.asarray(data.fetch(part, wrong)["inputs"])
     if split == "test":
         _write_table(run_dir / "evaluation.npz", table)
-    return results(opened.task, sums) | {"examples": part.length}
+    return results(opened.task, sums) | {"examples": len(table["loss"])}
 
 
 def _each_token_once(split: Split) -> Split:

@@ -237,6 +237,14 @@ class _Run:
         self.numbers = jax.tree.map(jnp.asarray, self.experiment)
         self.monitor = self.experiment.loop.monitor
         self.larger_is_better = larger_is_better(self.parts.task, self.monitor)
+        self.workers = data.workers_of(self.experiment.data.workers)
+        self.stream = data.training_stream(
+            self.train,
+            seed=int(self.experiment.seed),
+            batch_size=self.experiment.data.batch_size,
+            workers=self.workers,
+            same=self.experiment.loop.overfit_batch,
+        )
 
     def run(self) -> Result:
         loop = self.experiment.loop
@@ -248,7 +256,7 @@ class _Run:
             mode="max" if self.larger_is_better else "min",
             monitor=self.monitor,
         )
-        with checkpoints:
+        with checkpoints, self.stream:
             self.checkpoints = checkpoints
             train_state, notes, start = self._start()  # before anything is written: a change may not fit what was saved
             self.profile = self._profile(start)
@@ -343,7 +351,12 @@ class _Run:
             else:  # some were passed over
                 ids = np.concatenate([self._orders(number, 1) for number in numbers])
             ids = np.concatenate([ids, np.broadcast_to(ids[:1], (length - len(ids), ids.shape[1]))])
-            rows = ids if on_device else jax.tree.map(np.asarray, _stacked(gather, self.train.arrays, ids))
+            if on_device:
+                rows = ids
+            elif self.train.reader is not None:
+                rows = _padded(self.stream(numbers), length)
+            else:
+                rows = jax.tree.map(np.asarray, _stacked(gather, self.train.arrays, ids))
             return jax.device_put(rows, self.layout.batches)
 
         def batch_of(constants: PyTree, rows: PyTree, index: Any) -> PyTree:
@@ -408,9 +421,8 @@ class _Run:
     def _valid_batches(self) -> Iterator[PyTree]:
         valid = self.dataset.splits["valid"]
         sharding = jax.sharding.NamedSharding(self.layout.mesh, jax.sharding.PartitionSpec("data"))
-        for ids, weight in data.evaluation_ids(valid.length, self.eval_batch):
-            batch = data.gather(valid.arrays, ids, window=valid.window, stride=valid.stride)
-            yield jax.device_put({**batch, "weight": weight}, sharding)
+        for batch in data.evaluation_batches(valid, self.eval_batch, workers=self.workers):
+            yield jax.device_put(batch, sharding)
 
     def _evaluate(self, train_state: TrainState, interrupted: Callable[[], bool]) -> dict[str, float]:
         sums: Any = None
@@ -558,6 +570,13 @@ class _Run:
         )  # fmt: skip
         texts = [bytes(np.asarray(row, np.uint8)).decode("utf-8", "replace") for row in written]
         write_atomically(self.run_dir / "samples.txt", "\n\n--------\n\n".join(texts).encode())
+
+
+def _padded(batches: list[PyTree], length: int) -> PyTree:
+    """Batches on a new first axis, the first of them again up to `length`; a single one is not copied."""
+    if len(batches) == length == 1:
+        return jax.tree.map(lambda leaf: leaf[None], batches[0])
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *batches, *batches[:1] * (length - len(batches)))
 
 
 def _stacked(gather: Any, arrays: Any, ids: np.ndarray) -> PyTree:

@@ -203,7 +203,7 @@ def mutated_settings(draw, experiment):
 
 
 def mutated_json(draw, experiment):
-    """A config.json with one key renamed, removed in kind, or of a wrong type."""
+    """A config.json with one key renamed, removed in kind, or of a wrong type; and that key."""
     values = json.loads(config.dump(experiment))
     objects = [values]
     for one in objects:
@@ -217,7 +217,7 @@ def mutated_json(draw, experiment):
         target["variant"] = draw.choice(["", "os.system", 3, None, "__builtins__"])
     else:
         target[key] = draw.choice([{"a": 1}, [[]], "é", True, float("inf"), -3.5])
-    return values
+    return values, key
 
 
 def refused(change):
@@ -244,8 +244,8 @@ def test_980_mutations_are_refused_with_key_and_remedy(tmp_path, monkeypatch):
             keys = {settings[0][0], settings[0][0].split(".")[0]}
             error = refused(lambda one=experiment, pairs=settings: config.assign(one, pairs))
         else:
-            values = mutated_json(draw, experiment)
-            whole = config.difference(json.loads(config.dump(experiment)), values)
+            values, mutated = mutated_json(draw, experiment)
+            whole = {mutated, *config.difference(json.loads(config.dump(experiment)), values)}  # True in place of 1
             keys = {key.removesuffix(".variant") for key in whole} | {key.rsplit(".", 1)[-1] for key in whole}
             keys |= {key.partition(".0.")[0] for key in whole}  # a list of stages under another name
             error = refused(lambda given=values: config.from_json(given))

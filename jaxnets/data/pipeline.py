@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from jaxnets.data.schema import Split
+from jaxnets.errors import ConfigError
 
 if TYPE_CHECKING:
     from jaxnets.data.source import Data
@@ -44,7 +45,11 @@ def evaluation_ids(length: int, batch_size: int) -> Iterator[tuple[np.ndarray, n
 
 
 def fits_on_device(config: Data, split: Split) -> bool:
-    """Whether the split's arrays are kept on the device and gathered there."""
+    """Whether the split's arrays are kept on the device and gathered there. Raises ConfigError if they cannot be."""
+    if split.reader is not None:
+        if config.placement == "device":
+            raise ConfigError(f"data.placement device, but {config.source} is read while training; use auto or host")
+        return False
     if config.placement != "auto":
         return config.placement == "device"
     return sum(array.nbytes for array in split.arrays.values()) <= _ON_DEVICE

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnets.data.reader import Reader
 from jaxnets.errors import DataError
 
 
@@ -68,9 +69,12 @@ class Schema:
 
 
 class Split(NamedTuple):
-    """One split in memory: `inputs` and `targets`, or `tokens` that are read in windows.
+    """One split: `inputs` and `targets`, or `tokens` that are read in windows, in memory or read row by row.
 
     Example i of tokens covers `tokens[i·stride : i·stride + window + 1]`.
+
+    arrays:  what is in memory, example by example; of a streamed split its targets at most
+    reader:  what reads the rest of a streamed split by `rows`; None = all is in memory
 
     rows:    (length,) where each example stands in the source; None = it begins at token `first` + i·stride
     origins: (name, first row) of each file of the source, in order
@@ -87,6 +91,7 @@ class Split(NamedTuple):
     rows: np.ndarray | None = None
     first: int = 0  # token
     origins: tuple[tuple[str, int], ...] = ()
+    reader: Reader | None = None
 
     def row(self, ids: Any) -> np.ndarray:
         """The rows, or first tokens, of these examples in the source."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxnets.data import parquet, text, tfds
 from jaxnets.data.augment import Augmentation
+from jaxnets.data.partition import split_rows
 from jaxnets.data.schema import Dataset, Schema, Split, moments
 from jaxnets.data.tables import Table
 from jaxnets.data.tfds import BUILTIN
@@ -30,6 +31,9 @@ class Data:
     standardize: bool = True  # inputs to mean 0 and deviation 1, fitted on the train split
     augment: tuple[Augmentation, ...] = stage(())
     placement: Literal["auto", "device", "host"] = "auto"  # where the train split lives while training
+    workers: int | None = None  # threads that read what is not in memory; none = one a core, 0 = in the loop itself
+    on_bad: Literal["stop", "skip"] = "stop"  # at a row that cannot be read; what is skipped counts nothing
+    most_bad: int = 100  # rows that may be skipped before it stops after all
 
 
 def load(config: Data) -> Dataset:
@@ -56,7 +60,7 @@ def load(config: Data) -> Dataset:
 
 def _table(config: Data, table: Table) -> Dataset:
     """Splits, fitted moments and schema of arrays with one row an example."""
-    rows = _split_rows(config, table)
+    rows = split_rows(config, table.targets, table.classes, table.splits)
     parts = {name: (table.inputs[ids], table.targets[ids]) for name, ids in rows.items()}
     train_inputs, train_targets = parts["train"]
     if len(train_inputs) == 0:
@@ -86,76 +90,6 @@ def _table(config: Data, table: Table) -> Dataset:
         n: Split({"inputs": x, "targets": y}, len(x), rows=rows[n], origins=origins) for n, (x, y) in parts.items()
     }
     return Dataset(schema, splits)
-
-
-def _split_rows(config: Data, table: Table) -> dict[str, np.ndarray]:
-    """Row numbers of each split: the source's own where it has them, random and stratified where it has not."""
-    own = {name: np.arange(start, stop) for name, (start, stop) in table.splits.items()}
-    labels = table.targets if table.classes else None
-    rest = own.pop("train", np.arange(len(table.inputs)))
-    if config.folds is not None:
-        own["test"], rest = _test_fold(config, config.folds, rest, table)
-    for name, share, salt in (("test", config.test, 0), ("valid", config.valid, 1)):
-        if name in own:
-            continue
-        whole = len(rest) if table.splits else len(table.inputs)
-        own[name], rest = _held_out(rest, round(share * whole), labels, seed=(config.split_seed, salt))
-    return {"train": rest, "valid": own["valid"], "test": own["test"]}
-
-
-def _held_out(
-    rows: np.ndarray, count: int, labels: np.ndarray | None, *, seed: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """(`count` rows, the rest), sorted; with labels, each class gives its share, largest remainders first."""
-    draw = np.random.Generator(np.random.Philox(list(seed)))
-    if labels is None or count == 0:
-        taken = draw.permutation(len(rows))[:count]
-    else:
-        own = labels[rows]
-        kinds, sizes = np.unique(own, return_counts=True)
-        exact = sizes * (count / len(rows))
-        quota = np.floor(exact).astype(int)
-        quota[np.argsort(-(exact - quota), kind="stable")[: count - quota.sum()]] += 1
-        taken = np.concatenate(
-            [draw.permutation(np.flatnonzero(own == k))[:q] for k, q in zip(kinds, quota, strict=True)]
-        )
-    mask = np.zeros(len(rows), bool)
-    mask[taken] = True
-    return rows[mask], rows[~mask]
-
-
-def _test_fold(config: Data, folds: int, rows: np.ndarray, table: Table) -> tuple[np.ndarray, np.ndarray]:
-    """(the rows of the test fold, the rest). Raises ConfigError if the source cannot be folded so often."""
-    if "test" in table.splits:
-        raise ConfigError(
-            f"data.folds {folds}: {config.source} has a test split of its own, which stays the test split; leave "
-            "data.folds out, or give one pool of rows, as in tfds:NAME:train"
-        )
-    labels = table.targets[rows] if table.classes else np.zeros(len(rows), np.int32)
-    kinds, sizes = np.unique(labels, return_counts=True)
-    if folds > sizes.min():
-        where = f"of class {table.classes[kinds[sizes.argmin()]]}" if table.classes else "of the source"
-        raise ConfigError(
-            f"data.folds {folds} are more than the {sizes.min()} rows {where}; give at most {sizes.min()}"
-        )
-    taken = folds_of(labels, folds, seed=config.split_seed) == config.fold
-    return rows[taken], rows[~taken]
-
-
-def folds_of(labels: np.ndarray, folds: int, *, seed: int) -> np.ndarray:
-    """The number of the fold (n,) that each row with these labels (n,) is in.
-
-    Rows are shuffled inside their class and dealt out one after the other, class after class, so that both the folds
-    and each class inside them differ by at most one row.
-
-    >>> np.bincount(folds_of(np.array([0, 0, 0, 0, 1, 1, 1]), 3, seed=0)).tolist()
-    [3, 2, 2]
-    """
-    draw = np.random.Generator(np.random.Philox([seed, 2]))  # 0 and 1 draw test and valid
-    dealt = np.concatenate([draw.permutation(np.flatnonzero(labels == kind)) for kind in np.unique(labels)])
-    folded = np.empty(len(labels), np.int64)
-    folded[dealt] = np.arange(len(labels)) % folds
-    return folded
 
 
 def is_text(source: str) -> bool:

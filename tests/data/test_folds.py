@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from jaxnets import config
 from jaxnets.config import Experiment
 from jaxnets.data import Data, check, load
-from jaxnets.data.source import folds_of
+from jaxnets.data.partition import folds_of
 from jaxnets.errors import ConfigError
 from jaxnets.loop import Loop
 
