@@ -7,6 +7,7 @@
     ├── DataError                exit code 3   a source: missing, damaged, out of range, changed
     ├── CheckpointError          exit code 4   a checkpoint or another file of a run: damaged, none good, disk full
     ├── NonFiniteError           exit code 5   training left the real numbers
+    ├── ProcessLost              exit code 6   another process of the run was killed, froze or failed
     └── Interrupted              exit code 128 + signal: saved, then ended
 
 Every message says what was given, what is allowed and what to do. The exit code stands on the class, so that
@@ -60,6 +61,12 @@ class NonFiniteError(JaxnetsError):
     """Training produced NaN or infinity. The message names steps, first bad leaf and example ids."""
 
     exit_code = 5
+
+
+class ProcessLost(JaxnetsError):
+    """Another process of the same run is gone. The message says which and why, as far as it is known."""
+
+    exit_code = 6
 
 
 class Interrupted(JaxnetsError):

@@ -22,6 +22,7 @@ ORDER = (
     ("admission", "dispatch", "report", "warm_start"),
     ("run", "predictions", "rehearsal", "range_test", "continuations", "catalogue", "contents", "watch"),
     ("batch_size", "series"),
+    ("launch",),
     ("cli", "__init__"),
 )
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}

@@ -13,6 +13,7 @@ jaxnets config CONFIG|RUN [RUN]
 jaxnets data CONFIG [--out FILE] [--a.b.c VALUE …]
 jaxnets models [NAME|CONFIG] [--input H,W,C] [--outputs N] [--json] [--a.b.c VALUE …]
 jaxnets doctor [--json]
+jaxnets launch local --processes N [--devices-per-process D] [--dry-run] -- SCRIPT.py …
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from __future__ import annotations
 import os
 import sys
 
-from jaxnets.cli import look, train, use
+from jaxnets.cli import launch, look, train, use
 from jaxnets.cli.command import parser, split_settings
 from jaxnets.errors import JaxnetsError
 from jaxnets.memory import keep_pages
 
-COMMANDS = {command.name: command for group in (train, use, look) for command in group.COMMANDS}
+COMMANDS = {command.name: command for group in (train, use, look, launch) for command in group.COMMANDS}
 
 
 def main(arguments: list[str] | None = None) -> int:
