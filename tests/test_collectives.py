@@ -7,7 +7,7 @@ import pytest
 from jaxnets.collectives import bytes_by_kind, collectives
 
 # tpu: v5e:2x4, matrices of 1024 × 2048: one asynchronous all-gather, written again where it is done; a reduce-scatter
-# as a fused all-reduce; an all-reduce of a tuple. loops: six layers scanned in a loop over steps, as a v5e compiles them,
+# as a fused all-reduce; an all-reduce of a tuple. loops: six layers scanned in a loop over steps on a v5e,
 # trip counts in the conditions. cpu_loop: the trip count is told. gpu: written by hand, with starts and dones.
 TPU, LOOPS, CPU_LOOP, GPU = (
     (Path(__file__).parent / "programs" / f"{name}.hlo").read_text() for name in ("tpu", "loops", "cpu_loop", "gpu")
