@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from jaxnets import config, data, optim, parallel, teacher
+from jaxnets import config, data, optim, teacher
 from jaxnets.build import Parts, build, check_model, check_schema, total_steps
 from jaxnets.config import Experiment
 from jaxnets.data import Dataset, Schema, Split
 from jaxnets.parallel import Layout
+from jaxnets.placement import layout_of
 from jaxnets.step import merge_params
 from jaxnets.tasks import Teacher
 from jaxnets.types import Batch, PyTree, TrainState
@@ -69,8 +70,7 @@ def admit(experiment: Experiment, dataset: Dataset | None = None) -> Admitted:
     batch = data.batch_shapes(dataset.splits["train"], experiment.data.batch_size)
     shapes = check_model(parts, dataset.schema, experiment, batch)
     optim.check_groups(experiment.optim, merge_params(shapes.params, shapes.frozen))
-    layout = parallel.layout(experiment.plan)
-    parallel.check_batch(layout, experiment.data.batch_size)
+    layout = layout_of(experiment, dataset.schema)
     taught_by = teacher.load(experiment, dataset.schema)
     total = total_steps(experiment, dataset.schema)
     return Admitted(experiment, dataset, parts, batch, shapes, layout, total, taught_by)

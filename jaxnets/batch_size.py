@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from typing import NamedTuple
 
@@ -14,6 +15,8 @@ from jaxnets.columns import columns
 from jaxnets.config import Experiment
 from jaxnets.data import Dataset
 from jaxnets.errors import ConfigError, UsageError
+from jaxnets.parallel import layout
+from jaxnets.placement import batch_unit
 from jaxnets.rehearsal import bytes_of, memory
 
 _SHARE = 0.9  # of the device's memory: the rest is left to evaluation, checkpoints and the allocator
@@ -70,11 +73,7 @@ def batch_sizes(experiment: Experiment, *, limit: int | None = None, largest: in
 
 def _unit(experiment: Experiment) -> int:
     """What every batch size must be a multiple of: devices, micro-batches, repeated examples."""
-    devices = jax.device_count() if experiment.plan.data == -1 else experiment.plan.data
-    unit = devices * experiment.optim.accumulate
-    for stage in experiment.data.augment:
-        unit *= getattr(stage, "times", 1)
-    return unit
+    return math.prod(batch_unit(experiment, layout(experiment.plan)).values())
 
 
 def _tried(experiment: Experiment, dataset: Dataset, size: int, limit: int) -> Tried:
@@ -88,7 +87,7 @@ def _data_bytes(admitted: Admitted) -> int:
     """The train split where it lives on the device, else two batches in flight."""
     if data.fits_on_device(admitted.experiment.data, admitted.train):
         return bytes_of(dict(admitted.train.arrays))
-    return 2 * bytes_of(admitted.batch) // admitted.layout.mesh.size
+    return 2 * bytes_of(admitted.batch) // admitted.layout.batch_devices
 
 
 def device_bytes() -> int:

@@ -75,9 +75,11 @@ def experiment_step(
     *,
     schema: Schema,
     teacher: Teacher | None = None,
+    axis: str | None = None,
 ) -> tuple[TrainState, Sums]:
     """One step of an experiment, pure in all three: `jax.vmap` over (train_state, experiment) trains many trials.
 
+    axis:    the device axis that batch norm and sums must know of, under `jax.pmap` or `jax.shard_map`
     teacher: `jaxnets.teacher.load(experiment, schema)`; ConfigError if `task.distill` names one and none is given.
     """
     distill = _distillation(experiment)
@@ -88,6 +90,7 @@ def experiment_step(
         )
     return make_step(
         *build(experiment, schema, teacher),
+        axis=axis,
         accumulate=experiment.optim.accumulate,
         skip_nonfinite=experiment.loop.nonfinite == "skip",
     )(train_state, batch)

@@ -113,7 +113,10 @@ _RULES: dict[str, tuple[Any, str]] = {
     "most_bad": _NOT_NEGATIVE,
     "epochs": _POSITIVE,
     "save_minutes": _POSITIVE,
-    "data": (lambda x: x == -1 or x >= 1, "a whole number of at least 1, or -1 for all devices"),
+    **dict.fromkeys(
+        ("data", "fsdp", "tensor"),
+        (lambda x: x == -1 or x >= 1, "a whole number of at least 1, or -1 for all devices that are left"),
+    ),
 }
 
 

@@ -50,9 +50,9 @@ def rehearse(experiment: Experiment) -> str:
 
 def memory(admitted: Admitted) -> Memory:
     """Measured by compiling the step for the devices at hand."""
-    state, step = admitted.shapes, compiled(admitted)
-    params, opt_state = map(bytes_of, ((state.params, state.frozen), state.opt_state))
-    rest, teacher = bytes_of(state) - params - opt_state, bytes_of(admitted.teacher)
+    state, step = admitted.layout.shapes(admitted.shapes), compiled(admitted)
+    params, opt_state = map(parallel.bytes_on_one_device, ((state.params, state.frozen), state.opt_state))
+    rest, teacher = parallel.bytes_on_one_device(state) - params - opt_state, bytes_of(admitted.teacher)
     return Memory(params, opt_state, rest, step.temporary_bytes, teacher)
 
 
@@ -61,7 +61,7 @@ def compiled(admitted: Admitted) -> Compiled:
     feed = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape), leaf.dtype), admitted.batch)
     return parallel.compile_step(
         lambda state, batch, constants: experiment_step(
-            state, batch, constants[0], schema=admitted.schema, teacher=constants[1]
+            state, batch, constants[0], schema=admitted.schema, teacher=constants[1], axis=admitted.layout.axis
         ),
         lambda constants, feed, index: jax.tree.map(lambda leaf: leaf[index], feed),
         admitted.layout,

@@ -234,7 +234,7 @@ class _Run:
         self.run_dir, self.progress, self.signals = run_dir, progress, signals
         self.allow, self.openers, self.window = allow, sinks, profile
         self.last = min(self.total, self.experiment.loop.limit_steps or self.total)
-        self.numbers = jax.tree.map(jnp.asarray, self.experiment)
+        self.numbers = self.layout.place_whole(jax.tree.map(jnp.asarray, self.experiment))
         self.monitor = self.experiment.loop.monitor
         self.larger_is_better = larger_is_better(self.parts.task, self.monitor)
         self.workers = data.workers_of(self.experiment.data.workers)
@@ -301,7 +301,7 @@ class _Run:
         self.progress.say(
             f"{self.schema.source}: {counts}; {config.variant_name(type(self.experiment.model))} with "
             f"{parameters:,} parameters; {self.last} steps of {self.experiment.data.batch_size} examples on "
-            f"{self.layout.mesh.size} {jax.devices()[0].platform} device(s)"
+            f"{self.layout.devices} {jax.devices()[0].platform} device(s)"
         )
         if getattr(self.experiment.optim, "accumulate", 1) > 1 and "batch_stats" in self.shapes.state:
             self.progress.say("batch norm sees each micro-batch alone: accumulation is not the same as the whole batch")
@@ -320,7 +320,7 @@ class _Run:
         if restored is None:
             return self._fresh(), Notes(), 0
         self.progress.say(f"continues {self.run_dir} at step {restored.step}")
-        return parallel.replicate(self.layout, restored.tree), Notes(**restored.notes), restored.step
+        return self.layout.place_state(restored.tree), Notes(**restored.notes), restored.step
 
     def _profile(self, start: int) -> Profile | None:
         if self.window is None:
@@ -330,41 +330,40 @@ class _Run:
 
     def _fresh(self) -> TrainState:
         """The state before the first step, with the weights of `init_from` where they fit."""
-        state = jax.jit(self._init, out_shardings=self.layout.replicated)(int(self.experiment.seed))
+        state = jax.jit(self._init, out_shardings=self.layout.state(self.shapes))(int(self.experiment.seed))
         if self.experiment.init_from is None:
             return state
         fitted = warm_start.fit(state, warm_start.read(self.experiment.init_from), self.parts.optimizer)
         for line in fitted.lines():
             self.progress.say(line)
-        return parallel.replicate(self.layout, fitted.state)
+        return self.layout.place_state(fitted.state)
 
     def _dispatch(self, train_state: TrainState) -> Dispatch:
         """The step compiled in the form that this run uses from its first step to its last."""
         on_device = data.fits_on_device(self.experiment.data, self.train)
-        arrays = jax.device_put(dict(self.train.arrays), self.layout.replicated) if on_device else {}
-        constants = (self.numbers, arrays, jax.device_put(self.teacher, self.layout.replicated))
+        arrays = dict(self.train.arrays) if on_device else {}
+        constants = (self.numbers, *self.layout.place_whole((arrays, self.teacher)))
         gather = partial(data.gather, window=self.train.window, stride=self.train.stride)
 
-        def feed(numbers: list[int], length: int) -> PyTree:
+        def rows(numbers: list[int], length: int) -> PyTree:
             if numbers[-1] - numbers[0] == len(numbers) - 1:
                 ids = self._orders(numbers[0], len(numbers))
             else:  # some were passed over
                 ids = np.concatenate([self._orders(number, 1) for number in numbers])
             ids = np.concatenate([ids, np.broadcast_to(ids[:1], (length - len(ids), ids.shape[1]))])
             if on_device:
-                rows = ids
-            elif self.train.reader is not None:
-                rows = _padded(self.stream(numbers), length)
-            else:
-                rows = jax.tree.map(np.asarray, _stacked(gather, self.train.arrays, ids))
-            return jax.device_put(rows, self.layout.batches)
+                return ids
+            if self.train.reader is not None:
+                return _padded(self.stream(numbers), length)
+            return jax.tree.map(np.asarray, _stacked(gather, self.train.arrays, ids))
 
         def batch_of(constants: PyTree, rows: PyTree, index: Any) -> PyTree:
             row = jax.tree.map(lambda leaf: leaf[index], rows)
             return gather(constants[1], row) if on_device else row
 
         def step(state: TrainState, batch: PyTree, constants: PyTree) -> Any:
-            return experiment_step(state, batch, constants[0], schema=self.schema, teacher=constants[2])
+            how = {"schema": self.schema, "teacher": constants[2], "axis": self.layout.axis}
+            return experiment_step(state, batch, constants[0], **how)
 
         compile_form = partial(
             parallel.compile_step, step, batch_of, self.layout, constants=constants, train_state=train_state
@@ -372,10 +371,10 @@ class _Run:
         return choose(
             self.run_dir / "dispatch.json",
             wanted=self.experiment.loop.dispatch,
-            compile_form=lambda length: compile_form(feed=feed([0], length), length=length),
-            feed=feed,
+            compile_form=lambda length: compile_form(feed=rows([0], length), length=length),
+            feed=lambda numbers, length: self.layout.place_feed(rows(numbers, length)),
             train_state=train_state,
-            copy=partial(parallel.replicate, self.layout),
+            copy=self.layout.copy,
             longest=max(1, min(self.experiment.loop.log_every, self.last)),
             changed=self._check_program,
         )
@@ -405,7 +404,7 @@ class _Run:
         forward.write_program(self.run_dir, model, self.schema, params, train_state.state, length=length, alone=own)
         valid = self.dataset.splits["valid"]
         self.eval_batch = min(max(self.experiment.data.batch_size, 1), valid.length)
-        devices = self.layout.mesh.size
+        devices = self.layout.batch_devices
         self.eval_batch = -(-self.eval_batch // devices) * devices
 
         def measured(train_state: TrainState, numbers: Experiment, batch: PyTree) -> PyTree:
@@ -414,15 +413,14 @@ class _Run:
             return make_eval_step(parts.model, parts.task)(params, train_state.state, batch)["metrics"]
 
         batch = next(self._valid_batches())
-        self.measured = (
-            jax.jit(measured, out_shardings=self.layout.replicated).lower(train_state, self.numbers, batch).compile()
-        )
+        with self.layout.naming():
+            lowered = jax.jit(measured, out_shardings=self.layout.replicated).lower(train_state, self.numbers, batch)
+        self.measured = lowered.compile()
 
     def _valid_batches(self) -> Iterator[PyTree]:
         valid = self.dataset.splits["valid"]
-        sharding = jax.sharding.NamedSharding(self.layout.mesh, jax.sharding.PartitionSpec("data"))
         for batch in data.evaluation_batches(valid, self.eval_batch, workers=self.workers):
-            yield jax.device_put(batch, sharding)
+            yield self.layout.place_batch(batch)
 
     def _evaluate(self, train_state: TrainState, interrupted: Callable[[], bool]) -> dict[str, float]:
         sums: Any = None
@@ -462,7 +460,7 @@ class _Run:
             examples=self.experiment.data.batch_size,
             summarise=summarise,
             larger_is_better=self.larger_is_better,
-            seconds_at_peak=seconds_at_peak(dispatch.flops, devices=self.layout.mesh.size, dtype=dtype),
+            seconds_at_peak=seconds_at_peak(dispatch.flops, devices=self.layout.devices, dtype=dtype),
             marks=self.profile.marks if self.profile else (),
         )
         actions = Actions(
@@ -501,7 +499,7 @@ class _Run:
         restored = self.checkpoints.restore(self.shapes, say=self.progress.say)
         if restored is None:
             raise NonFiniteError("there is no checkpoint to roll back to; save more often with --loop.save_every")
-        return parallel.replicate(self.layout, restored.tree), restored.notes, restored.step
+        return self.layout.place_state(restored.tree), restored.notes, restored.step
 
     def _explain(self, number: int, leaf: int) -> str:
         ids = self.train.row(self._orders(number, 1)[0]).tolist()

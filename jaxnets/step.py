@@ -80,8 +80,8 @@ def make_step(
     """A pure step `(train_state, batch) -> (train_state, sums)`.
 
     The loss is `sum(l·w) / sum(w)` over the whole batch: over its `accumulate` micro-batches and, if `axis` names a
-    device axis, over all its devices. `sums["metrics"]` adds over steps; `sums["health"]` holds `finite` (bool) and
-    `leaf` (the index of the first gradient leaf that is not finite, -1 if all are).
+    device axis, over all its devices, each with a key of its own. `sums["metrics"]` adds over steps; `sums["health"]`
+    holds `finite` (bool) and `leaf` (the index of the first gradient leaf that is not finite, -1 if all are).
     With `skip_nonfinite` a step that is not finite leaves params, state, optimizer and average bit-equal.
 
     Where the optimizer has `perturb` the gradient is taken twice, with the same examples and the same randomness: the
@@ -124,6 +124,8 @@ def make_step(
 
     def step(train_state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
         key = jax.random.fold_in(jax.random.wrap_key_data(train_state.key), train_state.step)
+        if axis is not None:
+            key = jax.random.fold_in(key, jax.lax.axis_index(axis))
         prepare_key, model_key = jax.random.split(key)
         prepared = task.prepare(batch, train=True, key=prepare_key)
         gradients, state, metrics, size = whole(train_state, prepared, model_key)

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1] / "jaxnets"
 # From first to last; rooms on one line do not know each other.
 ORDER = (
     ("errors",),
-    ("types", "files", "folders", "memory", "columns", "collectives"),
+    ("types", "files", "folders", "memory", "columns", "collectives", "axes"),
     ("data", "models", "tasks", "schedules"),
     ("optim",),
     ("step", "generate", "anatomy"),
@@ -17,7 +17,7 @@ ORDER = (
     ("checkpoint", "loop", "tensorboard", "doctor"),
     ("config",),
     ("build", "forward"),
-    ("evaluate",),
+    ("evaluate", "placement"),
     ("teacher",),
     ("admission", "dispatch", "report", "warm_start"),
     ("run", "predictions", "rehearsal", "range_test", "continuations", "catalogue", "contents", "watch"),

@@ -22,6 +22,7 @@ from jaxnets.optim.configs import RAdam as RAdam
 from jaxnets.optim.configs import RMSProp as RMSProp
 from jaxnets.optim.configs import ScheduleFreeAdamW as ScheduleFreeAdamW
 from jaxnets.optim.groups import check_groups as check_groups
+from jaxnets.optim.groups import is_stacked as is_stacked
 from jaxnets.optim.groups import path_of as path_of
 from jaxnets.optim.loss_scale import with_loss_scale as with_loss_scale
 from jaxnets.optim.optimizer import from_optax as from_optax
