@@ -36,6 +36,7 @@ _FACTORIES: dict[type, Any] = {
     models.ViT: models.vit,
     models.GPT: models.gpt,
 }
+_TABULAR: tuple[type, ...] = ()  # models that take the parts of a table as they are
 
 
 class Parts(NamedTuple):
@@ -106,7 +107,10 @@ def build_model(experiment: Experiment, schema: Schema) -> Model:
     if isinstance(config, Custom):
         return config.model
     fields = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-    return _FACTORIES[type(config)](schema.num_outputs, **fields)
+    if schema.input_kind == "table" and isinstance(config, _TABULAR):
+        return _FACTORIES[type(config)](schema.num_outputs, cardinalities=schema.cardinalities, **fields)
+    model = _FACTORIES[type(config)](schema.num_outputs, **fields)
+    return models.on_table(model, schema.cardinalities) if schema.input_kind == "table" else model
 
 
 def build_task(experiment: Experiment, schema: Schema) -> Task:
@@ -184,13 +188,22 @@ def _outputs(parts: Parts) -> Any:
     return outputs
 
 
+_TASKS: dict[str, tuple[str, ...]] = {  # of a kind of target
+    "class": ("classification",),
+    "labels": ("multilabel",),
+    "real": ("regression",),
+    "token": ("languagemodelling",),
+}
+
+
 def check_schema(experiment: Experiment, schema: Schema) -> None:
     """Raises ConfigError if model, task or augmentation do not fit the data."""
-    kind = {"class": "classification", "real": "regression", "token": "languagemodelling"}[schema.target_kind]
+    kinds = _TASKS[schema.target_kind]
     given = type(experiment.task).__name__.lower()
-    if given != kind:
+    if given not in kinds:
         raise ConfigError(
-            f"task {given} does not fit {schema.source}, whose targets are {schema.target_kind}; use {kind}"
+            f"task {given} does not fit {schema.source}, whose targets are {schema.target_kind}; "
+            f"use {' or '.join(kinds)}"
         )
     name = type(experiment.model).__name__.lower()
     images = (models.CNN, models.ResNet9, models.ResNet18, models.ResNet34, models.ResNet50, models.ViT)
@@ -198,6 +211,8 @@ def check_schema(experiment: Experiment, schema: Schema) -> None:
         raise ConfigError(f"model {name} takes images, but {schema.source} holds {schema.input_kind}s; use mlp or gpt")
     if isinstance(experiment.model, models.MLP) and schema.input_kind == "token":
         raise ConfigError(f"model mlp takes rows or images, but {schema.source} holds tokens; use gpt")
+    if isinstance(experiment.model, models.GPT) and schema.input_kind == "table":
+        raise ConfigError(f"model gpt takes tokens, but {schema.source} is a table; use mlp")
     if isinstance(experiment.model, models.ViT) and any(n % experiment.model.patch for n in schema.input_shape[:2]):
         raise ConfigError(
             f"model.patch {experiment.model.patch} does not divide images of {schema.input_shape[:2]}; use a divisor"

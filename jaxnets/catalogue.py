@@ -92,8 +92,7 @@ def show(name: str, *, shape: tuple[int, ...] | None, outputs: int | None, as_js
 def show_config(path: Path, experiment: Experiment, *, as_json: bool) -> None:
     """Prints the model of a config layer by layer, for the shapes of its data."""
     schema = admit_data(experiment).schema
-    dtype = "int32" if schema.input_kind == "token" else "float32"
-    found = anatomy(build_model(experiment, schema), _example(schema.input_shape, dtype))
+    found = anatomy(build_model(experiment, schema), schema.inputs(1, raw=False))
     name = f"{config.variant_name(type(experiment.model))} of {path}"
     _print(name, schema.input_shape, schema.num_outputs, found, as_json=as_json)
 

@@ -111,6 +111,7 @@ _RULES: dict[str, tuple[Any, str]] = {
     "fold": _NOT_NEGATIVE,
     "workers": _NOT_NEGATIVE,
     "most_bad": _NOT_NEGATIVE,
+    "words": _NOT_NEGATIVE,
     "epochs": _POSITIVE,
     "save_minutes": _POSITIVE,
     **dict.fromkeys(

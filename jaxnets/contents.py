@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxnets import evaluate
 from jaxnets.admission import admit_data, batch_at
 from jaxnets.build import model_batch
 from jaxnets.columns import columns
@@ -39,20 +40,26 @@ def show(experiment: Experiment, *, out: Path | None) -> None:
 def described(dataset: Dataset) -> dict[str, str]:
     """The source in words."""
     schema = dataset.schema
-    size = sum(array.nbytes for split in dataset.splits.values() for array in split.arrays.values())
+    size = sum(array.nbytes for split in dataset.splits.values() for array in jax.tree.leaves(split.arrays))
     targets = {
         "class": f"one of {len(schema.classes)} classes",
         "real": f"numbers: {', '.join(schema.target_names)}",
         "token": f"the next of {schema.vocabulary_size} tokens",
+        "labels": f"any of {len(schema.classes)} labels",
     }
     shape = " × ".join(map(str, schema.input_shape))
     return {
         "source": schema.source,
         "fingerprint": schema.fingerprint,
-        "inputs": f"{schema.input_kind}s of {shape}, {schema.input_dtype}",
+        "inputs": f"{schema.input_kind}s of {shape}, {schema.input_dtype}" if not schema.parts else _parts(schema),
         "targets": targets[schema.target_kind],
         "in memory": f"{size / 1e6:,.1f} MB",
     }
+
+
+def _parts(schema: Schema) -> str:
+    widths = ", ".join(f"{part.shape[0]} {part.name}" for part in schema.parts)
+    return f"rows of {len(schema.feature_names)} columns: {widths}"
 
 
 def counted(dataset: Dataset) -> list[tuple[str, ...]]:
@@ -62,6 +69,9 @@ def counted(dataset: Dataset) -> list[tuple[str, ...]]:
     if schema.target_kind == "class":
         found = [np.bincount(split.arrays["targets"], minlength=len(schema.classes)) for split in splits]
         rows += [(f"class {name}", *(f"{n[i]:,}" for n in found)) for i, name in enumerate(schema.classes)]
+    elif schema.target_kind == "labels":
+        for index, name in enumerate(schema.classes):
+            rows.append((f"label {name}", *(f"{int(s.arrays['targets'][:, index].sum()):,}" for s in splits)))
     elif schema.target_kind == "real":
         for index, name in enumerate(schema.target_names):
             values = [split.arrays["targets"][:, index] for split in splits]
@@ -75,7 +85,7 @@ def counted(dataset: Dataset) -> list[tuple[str, ...]]:
 
 def moments(schema: Schema) -> list[tuple[str, ...]]:
     """A table of what was fitted on the train split: of features, of channels from 0 to 1, of targets."""
-    names = schema.feature_names or tuple(f"channel {i}" for i in range(len(schema.input_mean)))
+    names = (schema.input_mean and schema.feature_names) or tuple(f"channel {i}" for i in range(len(schema.input_mean)))
     pairs = list(zip(names, schema.input_mean, schema.input_std, strict=False))
     pairs += [
         (f"target {name}", mean, std)
@@ -89,6 +99,8 @@ def examples(experiment: Experiment, dataset: Dataset) -> list[sheet.Example]:
     """The first examples of the first batch, as they are and as a training step sees them."""
     schema, train = dataset.schema, dataset.splits["train"]
     batch = batch_at(experiment, train, 0)
+    if schema.input_kind == "table":
+        batch = {**batch, "inputs": evaluate.shown(batch["inputs"], schema)}
     shown = _augmented(experiment, schema, batch) if schema.input_kind == "image" else batch
     return [
         sheet.Example(

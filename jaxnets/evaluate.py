@@ -14,6 +14,8 @@ from jaxnets import config, data, forward, metrics
 from jaxnets.build import build_task
 from jaxnets.config import Experiment
 from jaxnets.data import Dataset, Schema, Split
+from jaxnets.data.table.encoding import decode
+from jaxnets.data.table.frames import encode_frame
 from jaxnets.errors import ConfigError, DataError, UsageError
 from jaxnets.files import read_json, write_atomically
 from jaxnets.folders import refuse_series
@@ -128,10 +130,18 @@ def test(
     worst = np.argsort(-table["loss"], kind="stable")[:WORST]
     table["wrong_id"] = table["id"][worst]
     wrong = data.Wanted(table["wrong_id"], np.ones(len(worst), np.float32))
-    table["wrong_inputs"] = np.asarray(data.fetch(part, wrong)["inputs"])
+    table["wrong_inputs"] = shown(data.fetch(part, wrong)["inputs"], opened.schema)
     if split == "test":
         _write_table(run_dir / "evaluation.npz", table)
     return results(opened.task, sums) | {"examples": len(table["loss"])}
+
+
+def shown(inputs: Any, schema: Schema) -> np.ndarray:
+    """Inputs as one array: of a table the columns that a model saw, in words."""
+    if schema.input_kind != "table":
+        return np.asarray(inputs)
+    rows = decode(schema.columns, inputs)
+    return np.array([[row[name] for name in schema.feature_names] for row in rows], np.str_)
 
 
 def _each_token_once(split: Split) -> Split:
@@ -149,28 +159,34 @@ def _write_table(path: Path, table: dict[str, np.ndarray]) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def predict(run_dir: Path, inputs: np.ndarray, *, batch_size: int = 256) -> dict[str, np.ndarray]:
+def predict(run_dir: Path, inputs: Any, *, batch_size: int = 256) -> dict[str, np.ndarray]:
     """Predictions for raw inputs (b …), as the user reads them: probabilities and class, or values in their unit.
+
+    A run on a table takes a pandas, polars or Arrow table, a list of rows as dicts, or a dict of columns.
 
     Tokens (b t) with t up to the run's context give the probabilities of the token after each. Raises DataError if the
     inputs are none, or are not what the run was trained on: shape, NaN, images that are not whole 0..255, tokens.
     """
     opened = open_run(run_dir)
-    inputs = raw_inputs(np.asarray(inputs), opened.schema)
+    inputs = raw_inputs(inputs, opened.schema)
     length = inputs.shape[1] if opened.schema.input_kind == "token" else None
     if length is not None:  # what stands behind the last token is not seen by those before it
         inputs = np.pad(inputs, ((0, 0), (0, opened.schema.input_shape[0] - length)))
     apply = forward.load(run_dir)
     call = jax.jit(opened.task.predict)
     parts = []
-    for start in range(0, len(inputs), batch_size):
-        parts.append(jax.device_get(call(apply(inputs[start : start + batch_size]))))
+    for start in range(0, len(jax.tree.leaves(inputs)[0]), batch_size):
+        part = jax.tree.map(lambda leaf, start=start: leaf[start : start + batch_size], inputs)
+        parts.append(jax.device_get(call(apply(part))))
     whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return whole if length is None else {name: column[:, :length] for name, column in whole.items()}
 
 
-def raw_inputs(inputs: np.ndarray, schema: Schema) -> np.ndarray:
-    """`inputs` (b …) in the dtype of the run's data; DataError says what does not fit."""
+def raw_inputs(inputs: Any, schema: Schema) -> Any:
+    """`inputs` (b …) in the dtype of the run's data, a table encoded; DataError says what does not fit."""
+    if schema.input_kind == "table":
+        return encode_frame(inputs, schema)
+    inputs = np.asarray(inputs)
     shape = tuple(schema.input_shape)
     words = f"this run takes (examples, {', '.join(map(str, shape))})"
     if schema.input_kind == "token":

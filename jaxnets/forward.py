@@ -35,35 +35,31 @@ def write_program(
 
     `params` and `state` may be shapes; `length` is the number of tokens of a window.
     """
-    token = schema.input_kind == "token"
-    one = (length,) if token else schema.input_shape
-    programs = {PROGRAM: _exported(model, params, state, one, "int32" if token else schema.input_dtype, schema)}
+    from jax import export
+
+    (batch,) = export.symbolic_shape("b")
+    programs = {PROGRAM: _exported(model, params, state, schema.inputs(batch, length=length), schema)}
     if alone:
-        programs[MODEL] = _exported(model, params, state, one, "int32" if token else "float32", None)
+        programs[MODEL] = _exported(model, params, state, schema.inputs(batch, length=length, raw=False), None)
     for name, content in programs.items():
         write_atomically(run_dir / name, content)
     hashes = [f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in programs.items()]
     write_atomically(run_dir / _BESIDE, "".join(hashes).encode())
 
 
-def _exported(
-    model: Model, params: PyTree, state: PyTree, one: tuple[int, ...], dtype: str, schema: Schema | None
-) -> bytes:
-    """The program for inputs of shape (b, *one); with a schema they are raw."""
+def _exported(model: Model, params: PyTree, state: PyTree, inputs: PyTree, schema: Schema | None) -> bytes:
+    """The program for inputs of these shapes; with a schema they are raw."""
     from jax import export
 
     leaves, structure = jax.tree.flatten((params, state))
     shapes = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves]
-    (batch,) = export.symbolic_shape("b")
 
     def forward(leaves: list[Any], inputs: Any) -> Any:
         params, state = jax.tree.unflatten(structure, leaves)
         inputs = inputs if schema is None else preprocess(schema, inputs)
         return model.apply(params, state, inputs, train=False)[0]
 
-    exported = export.export(jax.jit(forward), platforms=("cpu", "cuda", "tpu"))(
-        shapes, jax.ShapeDtypeStruct((batch, *one), dtype)
-    )
+    exported = export.export(jax.jit(forward), platforms=("cpu", "cuda", "tpu"))(shapes, inputs)
     return bytes(exported.serialize())
 
 

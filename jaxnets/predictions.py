@@ -14,6 +14,8 @@ import numpy as np
 
 from jaxnets import evaluate
 from jaxnets.data import Schema
+from jaxnets.data.table.reading import SUFFIXES
+from jaxnets.data.table.source import encode_file
 from jaxnets.errors import DataError, UsageError
 from jaxnets.files import write_atomically
 
@@ -38,7 +40,7 @@ def predict_files(run_dir: Path, files: list[Path], *, out: Path | None = None) 
         print(f"{len(rows)} predictions in {out}")
 
 
-def read_inputs(file: Path, schema: Schema) -> np.ndarray:
+def read_inputs(file: Path, schema: Schema) -> Any:
     """Raw inputs (b …) of one file, as `schema` wants them; of a text the last tokens that the context holds."""
     try:
         return evaluate.raw_inputs(_read(file, schema), schema)
@@ -46,11 +48,13 @@ def read_inputs(file: Path, schema: Schema) -> np.ndarray:
         raise error if str(file) in str(error) else DataError(f"{file}: {error}") from error
 
 
-def _read(file: Path, schema: Schema) -> np.ndarray:
+def _read(file: Path, schema: Schema) -> Any:
     if not file.is_file():
         raise DataError(f"{file} is not a file; give .npy, .csv, .parquet, .jsonl or an image")
     suffix = file.suffix.lower()
-    if suffix == ".npy":
+    if schema.input_kind == "table" and suffix in SUFFIXES:
+        return encode_file(file, schema)
+    if suffix == ".npy" and schema.input_kind != "table":
         return _read_array(file, schema)
     if suffix in _IMAGES and schema.input_kind == "image":
         return _read_image(file, schema)
@@ -59,6 +63,7 @@ def _read(file: Path, schema: Schema) -> np.ndarray:
     if suffix == ".txt" and schema.input_kind == "token":
         return np.frombuffer(file.read_bytes()[-schema.input_shape[0] :], np.uint8)[None]
     allowed = {"image": (".npy", *_IMAGES), "row": (".npy", ".csv", ".parquet", ".jsonl"), "token": (".npy", ".txt")}
+    allowed["table"] = SUFFIXES
     raise DataError(f"{file}: this run takes {schema.input_kind}s; give {', '.join(allowed[schema.input_kind])}")
 
 

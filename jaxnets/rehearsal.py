@@ -79,7 +79,9 @@ def bytes_of(tree: PyTree) -> int:
 
 def _batch_lines(batch: PyTree) -> list[str]:
     lines = []
-    for name, leaf in batch.items():
+    parts = [value if isinstance(value, dict) else {name: value} for name, value in batch.items()]
+    flat = {name: leaf for part in parts for name, leaf in part.items()}
+    for name, leaf in flat.items():
         values = np.asarray(leaf)
         line = f"{name:8} {values.dtype} {values.shape}, {values.min():.4g} to {values.max():.4g}"
         if name == "targets" and values.dtype.kind == "i":

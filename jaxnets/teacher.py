@@ -55,6 +55,7 @@ def _check_fit(name: str, teacher: Schema, student: Schema) -> None:
         ("input_kind", "inputs"),
         ("input_shape", "inputs of shape"),
         ("input_dtype", "inputs of dtype"),
+        ("columns", "columns fitted as"),
         ("feature_names", "features"),
         ("classes", "classes"),
         ("vocabulary_size", "a vocabulary of"),
@@ -79,8 +80,7 @@ def _function(folder: Path, settings: dict[str, Any], schema: Schema) -> tuple[P
     if settings["model"]["variant"] == "custom":
         return forward.load_model(folder)
     model = build_model(evaluate.experiment_of(settings), schema)
-    dtype = jnp.int32 if schema.input_kind == "token" else jnp.float32
-    weights = forward.load_weights(folder, model, jax.ShapeDtypeStruct((1, *schema.input_shape), dtype))
+    weights = forward.load_weights(folder, model, schema.inputs(1, raw=False))
 
     def apply(weights: PyTree, inputs: Any) -> Any:
         params, state = weights

@@ -32,6 +32,7 @@ from jaxnets.data.schema import Dataset as Dataset
 from jaxnets.data.schema import Schema as Schema
 from jaxnets.data.schema import Split as Split
 from jaxnets.data.schema import preprocess as preprocess
+from jaxnets.data.schema import Part as Part
 from jaxnets.data.source import Data as Data
 from jaxnets.data.source import load as load
 from jaxnets.data.stream import Stream as Stream
@@ -41,3 +42,5 @@ from jaxnets.data.stream import evaluation_batches as evaluation_batches
 from jaxnets.data.stream import fetch as fetch
 from jaxnets.data.stream import training_stream as training_stream
 from jaxnets.data.stream import workers_of as workers_of
+from jaxnets.data.table.columns import Columns as Columns
+from jaxnets.data.table.frames import from_frame as from_frame

@@ -27,7 +27,7 @@ def gather(arrays: Mapping[str, Any], ids: Any, *, window: int | None, stride: i
     like = jax.numpy if isinstance(ids, jax.Array) else np
     batch = {"id": ids, "weight": like.ones(ids.shape, "float32")}
     if window is None:
-        return batch | {name: array[ids] for name, array in arrays.items()}
+        return batch | jax.tree.map(lambda array: array[ids], dict(arrays))
     places = (ids * stride)[:, None] + like.arange(window + 1, dtype=ids.dtype)[None]
     return batch | {"inputs": arrays["tokens"][places].astype("int32")}
 
@@ -52,4 +52,4 @@ def fits_on_device(config: Data, split: Split) -> bool:
         return False
     if config.placement != "auto":
         return config.placement == "device"
-    return sum(array.nbytes for array in split.arrays.values()) <= _ON_DEVICE
+    return sum(array.nbytes for array in jax.tree.leaves(split.arrays)) <= _ON_DEVICE

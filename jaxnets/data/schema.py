@@ -7,11 +7,25 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxnets.data.reader import Reader
+from jaxnets.data.table.columns import Column
 from jaxnets.errors import DataError
+
+
+class Part(NamedTuple):
+    """One array of inputs that are several: its name, the shape of one example, its dtype.
+
+    sizes: of codes, how many each place of an example can take
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    sizes: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,14 +35,16 @@ class Schema:
     input_mean, input_std: of the train split alone; a channel (of images scaled to 0..1) or a feature each
     target_mean, target_std: of the train split alone, in the user's unit
     fingerprint: sha256 of the content; files: (name, sha256) of what it was read from
+    parts: of inputs that are a dict of arrays; none = inputs are one array of input_shape and input_dtype
+    columns: of a table, each with what was fitted to it
     """
 
     source: str
     fingerprint: str
-    input_kind: Literal["image", "row", "token"]
+    input_kind: Literal["image", "row", "token", "table"]
     input_shape: tuple[int, ...]
     input_dtype: str
-    target_kind: Literal["class", "real", "token"]
+    target_kind: Literal["class", "real", "token", "labels"]
     feature_names: tuple[str, ...] = ()
     input_mean: tuple[float, ...] = ()
     input_std: tuple[float, ...] = ()
@@ -39,18 +55,43 @@ class Schema:
     vocabulary_size: int = 0
     counts: tuple[tuple[str, int], ...] = ()
     files: tuple[tuple[str, str], ...] = ()
+    parts: tuple[Part, ...] = ()
+    columns: tuple[Column, ...] = ()
 
     @property
     def num_outputs(self) -> int:
-        """What a model's head must have: classes, targets or tokens."""
-        return {"class": len(self.classes), "real": len(self.target_names), "token": self.vocabulary_size}[
-            self.target_kind
-        ]
+        """What a model's head must have: classes, labels, targets or tokens."""
+        match self.target_kind:
+            case "class" | "labels":
+                return len(self.classes)
+            case "real":
+                return len(self.target_names)
+        return self.vocabulary_size
+
+    @property
+    def cardinalities(self) -> tuple[int, ...]:
+        """How many codes each category of a table has."""
+        return next((part.sizes for part in self.parts if part.name == "categories"), ())
+
+    def inputs(self, batch: Any, *, length: int | None = None, raw: bool = True) -> Any:
+        """Shapes of a batch of inputs, as the source holds them or as a model takes them; `batch` may be symbolic.
+
+        length: tokens of a window, where it is not that of the data
+        """
+        if self.parts:
+            return {part.name: jax.ShapeDtypeStruct((batch, *part.shape), part.dtype) for part in self.parts}
+        if self.input_kind == "token":
+            return jax.ShapeDtypeStruct((batch, *(self.input_shape if length is None else (length,))), "int32")
+        return jax.ShapeDtypeStruct((batch, *self.input_shape), self.input_dtype if raw else "float32")
 
     def to_json(self) -> dict[str, Any]:
         """JSON values; pairs become objects."""
-        values = dataclasses.asdict(self)
-        return values | {"counts": dict(self.counts), "files": dict(self.files)}
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        nested = {
+            "parts": [part._asdict() for part in self.parts],
+            "columns": [column.to_json() for column in self.columns],
+        }
+        return values | {"counts": dict(self.counts), "files": dict(self.files)} | nested
 
     @classmethod
     def from_json(cls, values: Any) -> Schema:
@@ -63,6 +104,9 @@ class Schema:
         values = dict(values)
         for name in ("counts", "files"):
             values[name] = tuple(values[name].items())
+        parts: Any = [{n: tuple(v) if isinstance(v, list) else v for n, v in part.items()} for part in values["parts"]]
+        values["parts"] = tuple(Part(**part) for part in parts)
+        values["columns"] = tuple(map(Column.from_json, values["columns"]))
         kinds = typing.get_type_hints(cls)
         typed: dict[str, Any] = {n: tuple(v) if typing.get_origin(kinds[n]) is tuple else v for n, v in values.items()}
         return cls(**typed)
@@ -84,7 +128,7 @@ class Split(NamedTuple):
     ([12], 'b.parquet, row 2')
     """
 
-    arrays: dict[str, np.ndarray]
+    arrays: dict[str, Any]  # numpy arrays, or dicts of them where inputs have parts
     length: int  # examples
     window: int | None = None  # tokens
     stride: int = 1  # tokens
@@ -113,8 +157,11 @@ class Dataset(NamedTuple):
 
 
 def preprocess(schema: Schema, inputs: Any) -> Any:
-    """Raw inputs as a model takes them: images scaled to 0..1, rows and images standardised, tokens as they are."""
-    if schema.input_kind == "token":
+    """Raw inputs as a model takes them: images scaled to 0..1, rows and images standardised, all else as it is.
+
+    The rows of a table were encoded on the host already, by `data.table.encoding`.
+    """
+    if schema.input_kind in ("token", "table"):
         return inputs
     inputs = jnp.asarray(inputs)
     x = inputs.astype(jnp.float32) / 255.0 if inputs.dtype == jnp.uint8 else inputs.astype(jnp.float32)

@@ -10,6 +10,8 @@ from jaxnets.data import parquet, text, tfds
 from jaxnets.data.augment import Augmentation
 from jaxnets.data.partition import split_rows
 from jaxnets.data.schema import Dataset, Schema, Split, moments
+from jaxnets.data.table import source as table
+from jaxnets.data.table.columns import Columns
 from jaxnets.data.tables import Table
 from jaxnets.data.tfds import BUILTIN
 from jaxnets.errors import ConfigError, DataError, near
@@ -20,7 +22,9 @@ from jaxnets.types import experiment_dataclass, stage
 class Data:
     """Where examples come from and how they become batches."""
 
-    source: str = "digits"  # digits, breast_cancer, wine, diabetes, python_text, tfds:NAME, parquet:NAME, text:FILE
+    source: str = (
+        "digits"  # digits, breast_cancer, wine, diabetes, python_text, or KIND:NAME with tfds, parquet, text, table
+    )
     batch_size: int = 128  # examples a step, over all devices
     valid: float = 0.1  # share held out for validation, where the source does not say
     test: float = 0.2  # share held out for the test, where the source does not say
@@ -34,6 +38,9 @@ class Data:
     workers: int | None = None  # threads that read what is not in memory; none = one a core, 0 = in the loop itself
     on_bad: Literal["stop", "skip"] = "stop"  # at a row that cannot be read; what is skipped counts nothing
     most_bad: int = 100  # rows that may be skipped before it stops after all
+    target: str | None = None  # the column of a table that is learned, or several with commas between them
+    split_by: str = "random"  # or order, sklearn, column:NAME, file:PATH (rows of the test split); for tables
+    columns: Columns = stage(Columns())  # how the columns of a table are read and fitted
 
 
 def load(config: Data) -> Dataset:
@@ -43,7 +50,7 @@ def load(config: Data) -> Dataset:
         if kind not in BUILTIN:
             raise ConfigError(
                 f"data.source {config.source!r} is not known; use one of {', '.join(BUILTIN)}, "
-                f"tfds:NAME, parquet:NAME or text:FILE{near(kind, BUILTIN)}"
+                f"tfds:NAME, parquet:NAME, text:FILE or table:FILE{near(kind, BUILTIN)}"
             )
         if kind == "python_text":
             return _tokens(config, *tfds.read_python_text())
@@ -55,7 +62,9 @@ def load(config: Data) -> Dataset:
             return _table(config, parquet.read(name))
         case "text":
             return _tokens(config, *text.read(name))
-    raise ConfigError(f"data.source {config.source!r}: {kind} is no kind of source; use tfds, parquet or text")
+        case "table":
+            return table.read(config, name)
+    raise ConfigError(f"data.source {config.source!r}: {kind} is no kind of source; use tfds, parquet, text or table")
 
 
 def _table(config: Data, table: Table) -> Dataset:

@@ -112,7 +112,7 @@ def batch_shapes(split: Split, batch_size: int) -> dict[str, Any]:
     """Shapes and dtypes of a batch of a split; nothing is read."""
     ids = np.zeros(batch_size, np.int32)
     batch = gather(split.arrays, ids, window=split.window, stride=split.stride)
-    shapes = {name: jax.ShapeDtypeStruct(array.shape, array.dtype) for name, array in batch.items()}
+    shapes: dict[str, Any] = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), batch)
     leaves = {} if split.reader is None else split.reader.leaves
     return shapes | {n: jax.ShapeDtypeStruct((batch_size, *leaf.shape), leaf.dtype) for n, leaf in leaves.items()}
 

@@ -16,6 +16,7 @@ from jaxnets.models.resnet import resnet9 as resnet9
 from jaxnets.models.resnet import resnet18 as resnet18
 from jaxnets.models.resnet import resnet34 as resnet34
 from jaxnets.models.resnet import resnet50 as resnet50
+from jaxnets.models.tables import on_table as on_table
 from jaxnets.models.vit import ViT as ViT
 from jaxnets.models.vit import vit as vit
 from jaxnets.models.vit import vit_b16 as vit_b16

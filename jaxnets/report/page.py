@@ -150,9 +150,13 @@ def _wrong_rows(schema: Schema, table: dict[str, np.ndarray], rows: list[int]) -
     head = "".join(f"<th>{html.escape(name)}</th>" for name in ("predicted, true", "loss", *names))
     lines = []
     for place, row in enumerate(rows):
-        features = "".join(f"<td>{value:.5g}</td>" for value in np.ravel(table["wrong_inputs"][place]))
+        features = "".join(f"<td>{_cell(value)}</td>" for value in np.ravel(table["wrong_inputs"][place]))
         lines.append(f"<tr><td>{_verdict(schema, table, row)}</td><td>{table['loss'][row]:.4g}</td>{features}</tr>")
     return f'<div class="scroll"><table><tr>{head}</tr>{"".join(lines)}</table></div>'
+
+
+def _cell(value: Any) -> str:
+    return html.escape(value) if isinstance(value, str) else f"{value:.5g}"
 
 
 def _samples(run_dir: Path) -> str:

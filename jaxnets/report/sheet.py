@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -50,9 +50,9 @@ def write(
 def _examples(schema: Schema, examples: Sequence[Example]) -> str:
     if schema.input_kind == "token":
         return "".join(f"<p>window {e.number}</p><pre>{html.escape(as_text(e.before))}</pre>" for e in examples)
-    if schema.input_kind == "row":
+    if schema.input_kind in ("row", "table"):
         head = ("example", *_target_names(schema), *schema.feature_names)
-        rows = [(str(e.number), *_target(schema, e), *(f"{x:.5g}" for x in e.before.ravel())) for e in examples]
+        rows = [(str(e.number), *_target(schema, e), *map(_cell, e.before.ravel())) for e in examples]
         return _table([head, *rows])
     cells = [
         f'<div><img alt="example {e.number}" src="{picture(e.before)}">'
@@ -64,18 +64,24 @@ def _examples(schema: Schema, examples: Sequence[Example]) -> str:
 
 
 def _target_names(schema: Schema) -> tuple[str, ...]:
-    return ("class",) if schema.target_kind == "class" else schema.target_names
+    return {"class": ("class",), "labels": ("labels",)}.get(schema.target_kind, schema.target_names)
 
 
 def _target(schema: Schema, example: Example) -> tuple[str, ...]:
     """The target in words; a mixed one by its parts, the largest first."""
     target = np.asarray(example.target)
+    if schema.target_kind == "labels":
+        return (", ".join(name for name, there in zip(schema.classes, target, strict=True) if there) or "none",)
     if schema.target_kind == "real":
         return tuple(f"{value:.5g}" for value in target.ravel())
     if target.ndim == 0:
         return (schema.classes[int(target)],)
     kept = [int(i) for i in np.argsort(-target, kind="stable") if target[i] >= _LEAST_SHARE]
     return (" + ".join(f"{target[i]:.0%} {schema.classes[i]}" for i in kept),)
+
+
+def _cell(value: Any) -> str:
+    return value if isinstance(value, str) else f"{value:.5g}"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
