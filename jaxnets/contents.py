@@ -85,7 +85,8 @@ def counted(dataset: Dataset) -> list[tuple[str, ...]]:
 
 def moments(schema: Schema) -> list[tuple[str, ...]]:
     """A table of what was fitted on the train split: of features, of channels from 0 to 1, of targets."""
-    names = (schema.input_mean and schema.feature_names) or tuple(f"channel {i}" for i in range(len(schema.input_mean)))
+    own = schema.feature_names if schema.input_mean else ()
+    names = own or tuple(f"channel {i}" for i in range(len(schema.input_mean)))
     pairs = list(zip(names, schema.input_mean, schema.input_std, strict=False))
     pairs += [
         (f"target {name}", mean, std)

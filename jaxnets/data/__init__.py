@@ -29,10 +29,10 @@ from jaxnets.data.reader import Bad as Bad
 from jaxnets.data.reader import Leaf as Leaf
 from jaxnets.data.reader import Reader as Reader
 from jaxnets.data.schema import Dataset as Dataset
+from jaxnets.data.schema import Part as Part
 from jaxnets.data.schema import Schema as Schema
 from jaxnets.data.schema import Split as Split
 from jaxnets.data.schema import preprocess as preprocess
-from jaxnets.data.schema import Part as Part
 from jaxnets.data.source import Data as Data
 from jaxnets.data.source import load as load
 from jaxnets.data.stream import Stream as Stream

@@ -83,4 +83,5 @@ class Column:
         names = {field.name for field in dataclasses.fields(cls)}
         if not isinstance(values, Mapping) or set(values) - names or not {"name", "kind"} <= set(values):
             raise DataError(f"schema.json holds a column that is none: {str(values)[:80]}; restore the file")
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        typed: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
+        return cls(**typed)

@@ -95,9 +95,8 @@ def _scaled(column: Column, index: int, x: np.ndarray) -> np.ndarray:
 
 def _codes(column: Column, found: Any) -> np.ndarray:
     import pyarrow
-    import pyarrow.compute as pc
 
-    known = pc.index_in(found, pyarrow.array(column.values, pyarrow.string())) if column.values else None
+    known = values.pc().index_in(found, pyarrow.array(column.values, pyarrow.string())) if column.values else None
     absent = found.is_null().to_numpy(zero_copy_only=False)
     codes = np.full(len(found), UNSEEN, np.int32)
     if known is not None:

@@ -56,7 +56,6 @@ def fit(name: str, column: Any, wanted: str | None, options: Columns) -> Column:
 def infer(name: str, column: Any) -> tuple[Kind, str, str]:
     """(kind, why, format of dates) of the train values of a column."""
     import pyarrow
-    import pyarrow.compute as pc
 
     if values.is_temporal(column.type):
         return "date", "dates", ""
@@ -70,7 +69,7 @@ def infer(name: str, column: Any) -> tuple[Kind, str, str]:
     given = found.drop_null()
     if len(given) == 0:
         return "constant", "no value is given", ""
-    different = pc.count_distinct(given).as_py()
+    different = values.pc().count_distinct(given).as_py()
     if different == 1 and len(given) == len(found):
         return "constant", f"always {given[0].as_py()!r}", ""
     form = values.date_format(given) if _digits(given) else None
@@ -122,7 +121,7 @@ def _number(name: str, x: np.ndarray, reason: str, options: Columns) -> Column:
                   **_moments([given]))  # fmt: skip
 
 
-def _moments(parts: list[np.ndarray]) -> dict[str, tuple[float, ...]]:
+def _moments(parts: list[np.ndarray]) -> dict[str, Any]:
     stds = [float(part.std()) for part in parts]
     return {
         "means": tuple(float(part.mean()) for part in parts),

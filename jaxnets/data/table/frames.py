@@ -44,8 +44,8 @@ def arrow(frame: Any) -> Any:
             f"this {type(frame).__name__} is no table: {error}; give columns of one length and kind"
         ) from error
     raise DataError(
-        f"a {type(frame).__name__} is no table; give a pandas, polars or Arrow table, an array (n k), a dict of columns "
-        "or a list of dicts"
+        f"a {type(frame).__name__} is no table; give a pandas, polars or Arrow table, an array (n k), a dict of "
+        "columns or a list of dicts"
     )
 
 
@@ -82,9 +82,9 @@ def from_frame(frame: Any, name: str = "frame") -> str:
 def encode_frame(frame: Any, schema: Schema) -> dict[str, np.ndarray]:
     """The model's inputs for the rows of a frame, or a dict of them as it is. DataError names row and column."""
     shapes = {part.name: part for part in schema.parts}
-    if isinstance(frame, Mapping) and set(frame) == set(shapes):
-        if all(np.shape(frame[n])[1:] == part.shape for n, part in shapes.items()):
-            return {name: np.asarray(frame[name], part.dtype) for name, part in shapes.items()}
+    encoded = isinstance(frame, Mapping) and set(frame) == set(shapes)
+    if encoded and all(np.shape(frame[name])[1:] == part.shape for name, part in shapes.items()):
+        return {name: np.asarray(frame[name], part.dtype) for name, part in shapes.items()}
     table = arrow(frame)
     missing = [name for name in schema.feature_names if name not in table.column_names]
     if missing:

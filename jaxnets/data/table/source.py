@@ -80,7 +80,8 @@ def kinds_of(types: Sequence[str], names: Sequence[str], *, labels: Sequence[str
             )
         if kind not in allowed:
             raise ConfigError(
-                f"data.columns.types {pair!r}: {kind!r} is no kind; use one of {', '.join(allowed)}{near(kind, allowed)}"
+                f"data.columns.types {pair!r}: {kind!r} is no kind; use one of {', '.join(allowed)}"
+                f"{near(kind, allowed)}"
             )
         found[name] = kind
     return found

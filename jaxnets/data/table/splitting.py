@@ -19,7 +19,7 @@ _WAYS = ("random", "order", "sklearn", "column:NAME", "file:PATH")
 
 
 def split_by(config: Data, length: int, column: Callable[[str], list[Any]]) -> dict[str, np.ndarray]:
-    """Row numbers of each split, sorted; `column(name)` gives a column as text. ConfigError for a way that is not known.
+    """Row numbers of each split, sorted; `column(name)` is a column as text. ConfigError for a way that is not known.
 
     sklearn: the test rows are those of `train_test_split(rows, test_size=data.test, random_state=data.split_seed)`
     order:   the last rows are the test split, those before them the validation split

@@ -1,4 +1,4 @@
-"""Encoded rows on the disk: written once into the cache, read row by row, so that memory does not grow with the data."""
+"""Encoded rows on the disk: written once into the cache and read row by row: memory does not grow with the data."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ class Stored:
         ids = np.asarray(ids)
         flat = ids.reshape(-1).astype(np.int64)
         out = np.empty((len(flat), *self.shape[1:]), self.dtype)
-        view = memoryview(out.reshape(-1).view(np.uint8))
+        flat_out: Any = out.reshape(-1).view(np.uint8)
+        view = memoryview(flat_out)
         for place, row in enumerate((flat * self._bytes).tolist()):
             os.preadv(self._file, [view[place * self._bytes : (place + 1) * self._bytes]], row)
         return out.reshape(*ids.shape, *self.shape[1:])

@@ -144,7 +144,7 @@ def _several(table: Any, names: Sequence[str], types: Mapping[str, str]) -> Targ
         except values.BadValue as error:
             raise BadTarget(name, error) from error
     x = np.stack(found, axis=1)
-    given = ~np.isnan(x).any(axis=1)
+    given = np.asarray(~np.isnan(x).any(axis=1))
     flags = np.isin(x[given], (0.0, 1.0)).all() and not any(types.get(name) == "number" for name in names)
     if flags:
         return Target("labels", x.astype(np.float32), given, tuple(names), tuple(names))
