@@ -3,6 +3,11 @@
 A step is a folder `checkpoints/00000500/` with orbax's `arrays/` and our `manifest.json`. Everything is written aside;
 the manifest comes last, holds the hash of every file, of every leaf and of itself, and the folder is renamed when all
 of it is on the disk. So a step is whole or not there, and one flipped bit anywhere is noticed at restore.
+
+Where a run has several processes each writes and reads its own shards, hashes its share of the files, and answers for
+its part of each leaf; process 0 writes the manifest and renames. They talk through the coordination service, never
+through the devices, since writing goes on beside training. No process ever needs the whole of a leaf, and what some
+number of processes wrote, any other number reads.
 """
 
 from __future__ import annotations
@@ -24,8 +29,10 @@ from typing import Any, Literal, NamedTuple
 import jax
 import numpy as np
 
-from jaxnets.errors import CheckpointError
-from jaxnets.files import first_difference, hash_folder, sync_folder
+from jaxnets import distributed
+from jaxnets.digest import add, digest
+from jaxnets.errors import CheckpointError, ProcessLost
+from jaxnets.files import first_difference, hash_file, list_files, sync_folder
 from jaxnets.types import PyTree
 
 _MANIFEST, _ARRAYS = "manifest.json", "arrays"
@@ -33,7 +40,7 @@ _ONCE = "saved"  # an empty file: a step was once here, so that none at all mean
 
 
 class Restored(NamedTuple):
-    """What was saved: `tree` has numpy leaves in the structure that was asked for."""
+    """What was saved, in the structure that was asked for: numpy leaves, or with several processes global arrays."""
 
     step: int
     tree: PyTree
@@ -45,7 +52,7 @@ class _Damaged(Exception):
 
 
 class Checkpoints:
-    """The checkpoints of one run, opened by one process at a time.
+    """The checkpoints of one run, opened by one run at a time: by all of its processes, which call everything together.
 
     keep_last:  the newest steps are kept
     keep_every: steps at a multiple of it are kept for good
@@ -72,12 +79,14 @@ class Checkpoints:
     ) -> None:
         self._directory, self._monitor = directory.resolve(), monitor
         self._keep_last, self._keep_every, self._keep_best, self._mode = keep_last, keep_every, keep_best, mode
-        self._directory.mkdir(parents=True, exist_ok=True)
-        for leftover in self._directory.glob(".*"):
-            shutil.rmtree(leftover, ignore_errors=True)
+        if distributed.first():
+            self._directory.mkdir(parents=True, exist_ok=True)
+            for leftover in self._directory.glob(".*"):
+                shutil.rmtree(leftover, ignore_errors=True)
+        distributed.gather("checkpoints opened")
         self._metrics = {step: self._metric(step) for step in self._folders()}
         self._thread: threading.Thread | None = None
-        self._failure: CheckpointError | None = None
+        self._failure: CheckpointError | ProcessLost | None = None
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -85,7 +94,7 @@ class Checkpoints:
     def __exit__(self, kind: type[BaseException] | None, error: Any, trace: TracebackType | None) -> None:
         if kind is None:
             self.wait()
-        elif self._thread is not None:
+        elif self._thread is not None and distributed.count() == 1:  # of several one may be gone that it waits for
             self._thread.join()
 
     @property
@@ -105,8 +114,10 @@ class Checkpoints:
     def save(self, step: int, tree: PyTree, notes: dict[str, Any], *, metric: float | None = None) -> None:
         """Copies `tree` to the host and returns; a thread writes it. CheckpointError if the save before failed."""
         self.wait()
-        host = jax.tree.map(lambda leaf: np.array(jax.device_get(leaf), copy=True), tree)
-        self._thread = threading.Thread(target=self._write, args=(step, host, notes, metric), name="jaxnets-checkpoint")
+        host = jax.tree.map(_copied, tree)
+        self._thread = threading.Thread(
+            target=self._write, args=(step, host, notes, metric), name="jaxnets-checkpoint", daemon=True
+        )
         self._thread.start()
 
     def wait(self) -> None:
@@ -121,13 +132,14 @@ class Checkpoints:
     def restore(self, like: PyTree, *, step: int | None = None, say: Callable[[str], None] = print) -> Restored | None:
         """The newest good step, or the one asked for; None if no step was ever saved.
 
-        like: a tree of arrays or `jax.ShapeDtypeStruct`s. Every damaged step is named through `say` and passed over;
-        once a good one is found they are set aside as `damaged-…`, so that they do not count among the kept ones.
+        like: a tree of arrays or `jax.ShapeDtypeStruct`s; with several processes each has the sharding to restore in.
+        Every damaged step is named through `say` and passed over; once a good one is found they are set aside as
+        `damaged-…`, so that they do not count among the kept ones. All processes find the same.
         Raises CheckpointError if steps are there and none is good, or if a good one has other leaves than `like`.
         """
         self.wait()
-        steps = list(reversed(self.steps))
-        if not steps and (self._directory / _ONCE).exists():
+        steps, once = distributed.of_first("steps", (self.steps[::-1], (self._directory / _ONCE).exists()))
+        if not steps and once:
             raise CheckpointError(
                 f"{self._directory} held checkpoints and holds none now; restore one from a copy, "
                 "or start anew in another --run-dir"
@@ -151,6 +163,8 @@ class Checkpoints:
         )
 
     def _set_aside(self, steps: list[int]) -> None:
+        if not distributed.first():
+            return
         folders = self._folders()
         for step in steps:
             target = self._directory / f"damaged-{folders[step].name}"
@@ -178,28 +192,36 @@ class Checkpoints:
         aside = self._directory / f".{step:08d}"
         try:
             names, leaves = _named(tree)
-            self._check_space(leaves)
+            if distributed.first():
+                self._check_space(leaves)
             _save_arrays(aside / _ARRAYS, leaves)
+            sync_folder(aside)
             manifest = {
                 "step": step,
                 "metric": metric,
                 "monitor": self._monitor,
                 "notes": notes,
-                "leaves": [_describe(name, leaf) for name, leaf in zip(names, leaves, strict=True)],
-                "files": hash_folder(aside),
+                "leaves": _described(names, leaves, "written"),
+                "files": _hashed(aside, "written"),
             }
-            _write_manifest(aside, manifest)
-            sync_folder(aside)
-            self._place(step, aside)
-            (self._directory / _ONCE).touch()
+            if distributed.first():
+                _write_manifest(aside, manifest)
+                sync_folder(aside)
+                self._place(step, aside)
+                (self._directory / _ONCE).touch()
             self._metrics[step] = metric
-            self._forget()
+            if distributed.first():
+                self._forget()
+            distributed.gather("placed")  # so that no process goes on with a step that is not there
+        except ProcessLost as error:
+            self._failure = error
         except Exception as error:
-            shutil.rmtree(aside, ignore_errors=True)
+            if distributed.first():
+                shutil.rmtree(aside, ignore_errors=True)
             self._failure = CheckpointError(f"checkpoint {step} could not be written: {self._why(error)}")
             self._failure.__cause__ = error
 
-    def _check_space(self, leaves: list[np.ndarray]) -> None:
+    def _check_space(self, leaves: list[Any]) -> None:
         """Before a half of it is written: the arrays, and a manifest of some 300 bytes for each."""
         if shutil.disk_usage(self._directory).free < sum(leaf.nbytes + 300 for leaf in leaves):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -242,23 +264,72 @@ class Checkpoints:
         shutil.rmtree(hidden, ignore_errors=True)
 
     def _read(self, step: int, like: PyTree) -> Restored:
-        folder = self._folders()[step]
-        manifest = _read_manifest(folder)
-        if manifest["step"] != step:
-            raise _Damaged(f"{folder.name} holds step {manifest['step']}")
-        bad = first_difference(manifest["files"], hash_folder(folder, leave_out=(_MANIFEST,)))
-        if bad is not None:
-            raise _Damaged(f"{folder.name}/{bad} is not what was written")
+        folder, manifest = self._manifest_of(step)
+        _agree_on(_difference(folder, manifest["files"]))
         names, wanted = _named(like)
         _check_leaves(manifest["leaves"], names, wanted, step)
+        leaves, failure = [], None
         try:
             leaves = _load_arrays(folder / _ARRAYS, wanted)
         except Exception as error:
-            raise _Damaged(f"{folder.name}/{_ARRAYS} cannot be read ({error})") from error
-        for name, leaf, written in zip(names, leaves, manifest["leaves"], strict=True):
-            if _describe(name, leaf) != written:
-                raise _Damaged(f"{folder.name}, leaf {name}, is not what was saved")
+            failure = f"{folder.name}/{_ARRAYS} cannot be read ({error})"
+        _agree_on(failure)
+        for found, written in zip(_described(names, leaves, "read"), manifest["leaves"], strict=True):
+            if found != written:
+                raise _Damaged(f"{folder.name}, leaf {written['path']}, is not what was saved")
         return Restored(step, jax.tree.unflatten(jax.tree.structure(like), leaves), manifest["notes"])
+
+    def _manifest_of(self, step: int) -> tuple[Path, dict[str, Any]]:
+        """The folder of a step, and its manifest as process 0 reads it."""
+        found: dict[str, Any] = {}
+        if distributed.first():
+            folder = self._folders()[step]
+            try:
+                found = {"folder": folder.name, "manifest": _read_manifest(folder)}
+                if found["manifest"]["step"] != step:
+                    raise _Damaged(f"{folder.name} holds step {found['manifest']['step']}")
+            except _Damaged as error:
+                found = {"damaged": str(error)}
+        found = distributed.of_first("manifest", found)
+        if "damaged" in found:
+            raise _Damaged(found["damaged"])
+        return self._directory / found["folder"], found["manifest"]
+
+
+def _difference(folder: Path, written: dict[str, str]) -> str | None:
+    try:
+        bad = first_difference(written, _hashed(folder, "read", leave_out=(_MANIFEST,)))
+    except OSError as error:  # this process does not see it
+        return f"{folder.name}: {error}"
+    return None if bad is None else f"{folder.name}/{bad} is not what was written"
+
+
+def _agree_on(bad: str | None) -> None:
+    """Raises _Damaged in all processes if one has found a damage."""
+    found = [word for word in distributed.gather("damage", bad) if word is not None]
+    if found:
+        raise _Damaged(found[0])
+
+
+def _hashed(folder: Path, when: str, *, leave_out: tuple[str, ...] = ()) -> dict[str, str]:
+    """`{relative path: sha256}` of the files that process 0 sees; each process hashes its share of them."""
+    names = distributed.of_first(f"files {when}", list_files(folder, leave_out=leave_out))
+    own = {name: hash_file(folder / name) for name in names[distributed.index() :: distributed.count()]}
+    parts = distributed.gather(f"hashes {when}", own)
+    merged = {name: digest for part in parts for name, digest in part.items()}
+    return {name: merged[name] for name in names}
+
+
+def _copied(leaf: Any) -> Any:
+    """A copy on the host, as numpy, or of this process's shards alone where there are others; nothing is compiled."""
+    if distributed.count() == 1:
+        return np.array(jax.device_get(leaf), copy=True)
+    if not isinstance(leaf, jax.Array):
+        raise TypeError(f"a leaf of {type(leaf).__name__} has no sharding; place the tree on the devices first")
+    if all(device.platform == "cpu" for device in leaf.sharding.device_set):
+        shards = [jax.device_put(np.array(shard.data, copy=True), shard.device) for shard in leaf.addressable_shards]
+        return jax.make_array_from_single_device_arrays(leaf.shape, leaf.sharding, shards)
+    return jax.block_until_ready(jax.device_put(leaf, leaf.sharding.with_memory_kind("pinned_host")))
 
 
 def _named(tree: PyTree) -> tuple[list[str], list[Any]]:
@@ -266,9 +337,14 @@ def _named(tree: PyTree) -> tuple[list[str], list[Any]]:
     return [jax.tree_util.keystr(path) for path, _ in pairs], [leaf for _, leaf in pairs]
 
 
-def _describe(name: str, leaf: np.ndarray) -> dict[str, Any]:
-    digest = hashlib.sha256(np.ascontiguousarray(leaf).tobytes()).hexdigest()
-    return {"path": name, "shape": list(leaf.shape), "dtype": str(leaf.dtype), "sha256": digest}
+def _described(names: list[str], leaves: list[Any], when: str) -> list[dict[str, Any]]:
+    """What a manifest says of each leaf, from what every process answers for."""
+    parts = distributed.gather(f"digests {when}", [digest(leaf) for leaf in leaves])
+    whole = [f"{add(own):016x}" for own in zip(*parts, strict=True)]
+    return [
+        {"path": name, "shape": list(leaf.shape), "dtype": str(leaf.dtype), "digest": found}
+        for name, leaf, found in zip(names, leaves, whole, strict=True)
+    ]
 
 
 def _check_leaves(written: list[dict[str, Any]], names: list[str], wanted: list[Any], step: int) -> None:
@@ -305,25 +381,43 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     return json.loads(content)
 
 
-def _save_arrays(folder: Path, leaves: list[np.ndarray]) -> None:
+def _save_arrays(folder: Path, leaves: list[Any]) -> None:
     """Leaves by number; orbax refuses arrays of size 0, so those live in the manifest alone."""
-    import orbax.checkpoint as ocp
-
-    with _quiet(), ocp.PyTreeCheckpointer() as checkpointer:
+    with _quiet(), _checkpointer() as checkpointer:
         checkpointer.save(folder, {f"{index:05d}": leaf for index, leaf in enumerate(leaves) if leaf.size})
 
 
-def _load_arrays(folder: Path, like: list[Any]) -> list[np.ndarray]:
-    import orbax.checkpoint as ocp
-
+def _load_arrays(folder: Path, like: list[Any]) -> list[Any]:
     leaves: list[Any] = [None if leaf.size else np.zeros(leaf.shape, leaf.dtype) for leaf in like]
     names = {f"{index:05d}": index for index, leaf in enumerate(leaves) if leaf is None}
-    arguments = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in names}
-    with _quiet(), ocp.PyTreeCheckpointer() as checkpointer:
+    arguments = {name: _how(like[index]) for name, index in names.items()}
+    with _quiet(), _checkpointer() as checkpointer:
         found = checkpointer.restore(folder, restore_args=arguments)
     for name, index in names.items():
-        leaves[index] = np.asarray(found[name])
+        leaves[index] = found[name] if distributed.count() > 1 else np.asarray(found[name])
     return leaves
+
+
+def _how(like: Any) -> Any:
+    import orbax.checkpoint as ocp
+
+    if distributed.count() == 1:
+        return ocp.RestoreArgs(restore_type=np.ndarray)
+    return ocp.ArrayRestoreArgs(
+        restore_type=jax.Array, sharding=like.sharding, global_shape=like.shape, dtype=like.dtype
+    )
+
+
+def _checkpointer() -> Any:
+    """orbax over all processes; told who they are, it waits through the coordination service and not the devices."""
+    import orbax.checkpoint as ocp
+
+    if distributed.count() == 1:
+        return ocp.PyTreeCheckpointer()
+    everyone = set(range(distributed.count()))
+    options = ocp.options.MultiprocessingOptions(primary_host=0, active_processes=everyone)
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=options)
+    return ocp.Checkpointer(handler, multiprocessing_options=options)
 
 
 def _sync(folder: Path) -> None:

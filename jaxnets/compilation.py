@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import os
 import platform
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -90,10 +91,14 @@ def _scrub(folder: Path) -> None:
 
 @contextlib.contextmanager
 def told(say: Callable[[str], None]) -> Iterator[None]:
-    """While this is open, every compilation is told: all that a loop needs was compiled before it began."""
+    """While this is open, every compilation of this thread is told: all that a loop needs was compiled before it began.
+
+    (With several processes orbax cuts what it writes by small programs of its own, on the thread that writes.)
+    """
+    own = threading.get_ident()
 
     def hear(event: str, duration_secs: float, **kwargs: str | int) -> None:
-        if event == _COMPILED:
+        if event == _COMPILED and threading.get_ident() == own:
             say(
                 f"warning: {kwargs.get('fun_name', 'a program')} was compiled while training ({duration_secs:.1f} s); "
                 "a step that compiles twice has inputs of changing shapes or types"

@@ -1,5 +1,7 @@
 """Bare or block: which dispatch form a run uses. Chosen once by measuring, stored in the run, kept on resume.
 
+Of several processes the first one's clock decides and its file counts; they compile and measure the same together.
+
 A bare step costs the host some tenths of a millisecond a call; a block of steps in a loop on the device costs it once,
 but a compiler may treat a loop's body worse. Neither is always faster, so both are timed, unless a step is so long
 that a call cannot matter.
@@ -16,6 +18,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from jaxnets import distributed
 from jaxnets.files import read_json, write_atomically
 from jaxnets.parallel import Compiled
 from jaxnets.types import PyTree, TrainState
@@ -48,22 +51,23 @@ def choose(
 
     `changed` is called if the stored form now is another program than it was; what it raises leaves the file as it is.
     """
-    if path.exists():
-        found = read_json(path)
+    found = distributed.of_first("dispatch", read_json(path) if path.exists() else None)
+    if found is not None:
         compiled = compile_form(int(found["length"]))
-        if found["program"] not in (None, compiled.program):
+        program = distributed.of_first("program", compiled.program)
+        if found["program"] not in (None, program):
             changed()
-        if found["program"] != compiled.program:
-            _store(path, found | {"program": compiled.program})
+        if found["program"] != program:
+            _store(path, found | {"program": program})
         return _dispatch(compiled, feed)
     bare = compile_form(1)
-    bare_seconds = _seconds_a_step(bare, feed, copy(train_state))
+    bare_seconds = distributed.of_first("seconds", _seconds_a_step(bare, feed, copy(train_state)))
     most = max(1, min(_MOST, int(_BLOCK_SECONDS / max(bare_seconds, 1e-6))))
     length = -(-longest // -(-longest // most))  # the steps between two log lines, in blocks of one size
     chosen, block_seconds = bare, None
     if wanted == "block" or (wanted == "auto" and bare_seconds < _LONG_STEP and length > 1):
         block = compile_form(max(2, length))
-        block_seconds = _seconds_a_step(block, feed, copy(train_state))
+        block_seconds = distributed.of_first("seconds", _seconds_a_step(block, feed, copy(train_state)))
         if wanted == "block" or block_seconds < bare_seconds:
             chosen = block
     found = {"length": chosen.length, "bare_seconds": bare_seconds, "block_seconds": block_seconds}
@@ -73,11 +77,13 @@ def choose(
 
 def forget_program(path: Path) -> None:
     """Makes the form in `path`, if there is one, good for any program: config or environment have changed."""
-    if path.exists():
+    if distributed.first() and path.exists():
         _store(path, read_json(path) | {"program": None})
 
 
 def _store(path: Path, found: dict[str, Any]) -> None:
+    if not distributed.first():
+        return
     write_atomically(path, (json.dumps(found) + "\n").encode())
 
 

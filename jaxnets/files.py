@@ -50,8 +50,13 @@ def hash_file(path: Path) -> str:
 
 def hash_folder(folder: Path, *, leave_out: tuple[str, ...] = ()) -> dict[str, str]:
     """`{relative path: sha256}` of every file below, in order of name; files named in `leave_out` are not seen."""
+    return {name: hash_file(folder / name) for name in list_files(folder, leave_out=leave_out)}
+
+
+def list_files(folder: Path, *, leave_out: tuple[str, ...] = ()) -> list[str]:
+    """The relative path of every file below, in order of name; files named in `leave_out` are not seen."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in leave_out)
-    return {path.relative_to(folder).as_posix(): hash_file(path) for path in files}
+    return [path.relative_to(folder).as_posix() for path in files]
 
 
 def first_difference(written: dict[str, str], found: dict[str, str]) -> str | None:

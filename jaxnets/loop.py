@@ -67,7 +67,8 @@ class Actions(NamedTuple):
     """All that touches the world, given by the composition root.
 
     advance:  (train_state, batch numbers) -> (train_state, stacked sums); does not wait
-    evaluate: (train_state, interrupted) -> figures of the validation split; `interrupted()` is asked between batches
+    evaluate: (train_state, interrupted) -> figures of the validation split, or nothing if `interrupted()`, which is
+              asked between batches, said so
     save:     (step, train_state, notes, value of the monitor) -> None; returns at once, raises an earlier failure
     restore:  () -> (train_state, notes, step) of the newest good checkpoint
     log:      record -> offset of the log after it
@@ -75,6 +76,8 @@ class Actions(NamedTuple):
     explain:  (batch number, index of a gradient leaf) -> words
     say, show: a line for the user; figures for the progress bar
     mark:     step -> None, at the steps of `Cadence.marks`
+    agree:    signal received or 0 -> the one that is obeyed; asked at every boundary, in all processes equally often
+    agree_to_save: whether the clock asks for a checkpoint -> whether one is written; asked once a block
     """
 
     advance: Callable[[TrainState, list[int]], tuple[TrainState, Any]]
@@ -87,6 +90,8 @@ class Actions(NamedTuple):
     say: Callable[[str], None]
     show: Callable[[int, dict[str, float]], None]
     mark: Callable[[int], None] = lambda step: None
+    agree: Callable[[int], int] = lambda received: received
+    agree_to_save: Callable[[bool], bool] = lambda late: late
 
 
 class Cadence(NamedTuple):
@@ -151,6 +156,7 @@ class _Fit:
         self.began = time.perf_counter() - notes.seconds
         self.saved_at = time.perf_counter()
         self.saved_step = start if start else -1
+        self.late = False  # the clock asks for a checkpoint
         self.window_began, self.window_step = time.perf_counter(), start
 
     def run(self) -> tuple[TrainState, Notes, int]:
@@ -166,8 +172,9 @@ class _Fit:
         if self.notes.events_due:
             self._events()
         while self.step < self.cadence.total and not self.notes.stopped_early:
-            if self.signals.received:
-                self._interrupt()
+            if number := self.actions.agree(self.signals.received):
+                self._interrupt(number)
+            self.late = self.actions.agree_to_save((time.perf_counter() - self.saved_at) / 60 >= self.loop.save_minutes)
             if self.step in self.cadence.marks:
                 self._drain()
                 jax.block_until_ready(self.state)
@@ -196,8 +203,7 @@ class _Fit:
         step, loop = self.step, self.loop
         last = step == self.cadence.total
         evaluates = last or step % loop.eval_every == 0
-        minutes = (time.perf_counter() - self.saved_at) / 60
-        saves = last or step % loop.save_every == 0 or minutes >= loop.save_minutes
+        saves = last or step % loop.save_every == 0 or self.late
         if not evaluates and not saves:
             return
         self._drain()
@@ -208,10 +214,17 @@ class _Fit:
 
     def _evaluate(self) -> float | None:
         began = time.perf_counter()
-        figures = self.actions.evaluate(self.state, lambda: bool(self.signals.received))
-        if self.signals.received:
+        number = 0
+
+        def interrupted() -> bool:
+            nonlocal number
+            number = self.actions.agree(self.signals.received)
+            return bool(number)
+
+        figures = self.actions.evaluate(self.state, interrupted)
+        if number:
             self.notes.events_due = True
-            self._interrupt()
+            self._interrupt(number)
         seconds = time.perf_counter() - began
         self.notes.log_offset = self.actions.log({"step": self.step, "valid": figures, "time": {"seconds": seconds}})
         self.actions.show(self.step, {f"valid {name}": value for name, value in figures.items()})
@@ -234,14 +247,13 @@ class _Fit:
         began = time.perf_counter()
         self.notes.seconds = began - self.began
         self.actions.save(self.step, self.state, asdict(self.notes), value)
-        self.saved_at, self.saved_step = time.perf_counter(), self.step
+        self.saved_at, self.saved_step, self.late = time.perf_counter(), self.step, False
         self.window_began += self.saved_at - began
 
-    def _interrupt(self) -> None:
+    def _interrupt(self, number: int) -> None:
         self._drain()
         if self.saved_step != self.step:
             self._save(None)
-        number = self.signals.received
         raise Interrupted(number, f"signal {number}: saved at step {self.step}; the same command continues from here")
 
     def _drain(self) -> None:

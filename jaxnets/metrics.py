@@ -72,6 +72,18 @@ class JsonLines:
         self._file.close()
 
 
+class Silent:
+    """The log of a process that writes none, since process 0 does."""
+
+    def cut(self, offset: int) -> None: ...
+    def write(self, record: Record) -> None: ...
+    def flush(self) -> None: ...
+    def close(self) -> None: ...
+
+    def offset(self) -> int:
+        return 0
+
+
 def read(path: Path) -> list[Record]:
     """The records of a `metrics.jsonl`; a last line that is cut short is left out."""
     lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import platform
+import secrets
 import subprocess
 import sys
 import time
@@ -24,6 +25,7 @@ from jaxnets import (
     compilation,
     config,
     data,
+    distributed,
     evaluate,
     forward,
     metrics,
@@ -50,6 +52,7 @@ from jaxnets.step import evaluation_params, init_state, larger_is_better, make_e
 from jaxnets.types import PyTree, TrainState
 from jaxnets.utilisation import seconds_at_peak
 
+_ENVIRONMENT = ("packages", "devices", "processes", "threads", "platform", "python")  # what bits depend on
 _TEACHER = "teacher.json"  # which weights taught this run
 
 
@@ -85,7 +88,7 @@ def run(
     with locked(run_dir), Signals() as signals, progress:
         if (run_dir / "result.json").exists() and not _differs(run_dir, experiment):
             progress.say(f"{run_dir} is finished; here is its result (another --run-dir starts a new run)")
-            if not (run_dir / "report.html").exists():  # killed between the two
+            if not (run_dir / "report.html").exists() and distributed.first():  # killed between the two
                 report.write(run_dir)
             with contextlib.ExitStack() as stack:
                 _open(sinks, run_dir, stack)
@@ -99,8 +102,10 @@ def run(
 
 
 def _open(openers: Iterable[Opener], run_dir: Path, stack: contextlib.ExitStack) -> list[metrics.Sink]:
-    """The sinks beside the log, each with what stands in it already; `stack` closes them."""
+    """The sinks beside the log, each with what stands in it already; `stack` closes them. Only process 0 has any."""
     sinks = []
+    if not distributed.first():
+        return sinks
     for opener in openers:
         sinks.append(opener(metrics.read(run_dir / "metrics.jsonl")))
         stack.callback(sinks[-1].close)
@@ -171,16 +176,35 @@ def _differs(run_dir: Path, experiment: Experiment) -> dict[str, tuple[Any, Any]
 
 @contextlib.contextmanager
 def locked(run_dir: Path) -> Iterator[None]:
-    """Makes the folder and keeps other processes out of it. Raises UsageError if one is in it."""
-    run_dir.mkdir(parents=True, exist_ok=True)
-    with open(run_dir / ".lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+    """Makes the folder and keeps other runs out of it. Raises UsageError if one is in it, or if not all of the run's
+    processes see it.
+    """
+    with contextlib.ExitStack() as stack:
+        token = ""
+        if distributed.first():
+            run_dir.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(open(run_dir / ".lock", "a+"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise UsageError(
+                    f"{run_dir} is in use by another process; wait for it or give another --run-dir"
+                ) from error
+            token = secrets.token_hex(8)
+            file.truncate(0)
+            file.write(token)
+            file.flush()
+        if distributed.of_first("locked", token) != _read_lock(run_dir):
             raise UsageError(
-                f"{run_dir} is in use by another process; wait for it or give another --run-dir"
-            ) from error
+                f"--run-dir {run_dir} of process {distributed.index()} is not the folder of process 0; "
+                "give one on a file system that all processes share"
+            )
         yield
+
+
+def _read_lock(run_dir: Path) -> str | None:
+    path = run_dir / ".lock"
+    return path.read_text() if path.exists() else None
 
 
 def environment() -> dict[str, Any]:
@@ -193,6 +217,7 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "devices": [f"{device.platform} {device.device_kind}" for device in devices],
         "threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "processes": distributed.count(),
         "git_commit": _commit(),
         "command": sys.argv,
     }
@@ -244,6 +269,7 @@ class _Run:
             batch_size=self.experiment.data.batch_size,
             workers=self.workers,
             same=self.experiment.loop.overfit_batch,
+            **self._own(self.experiment.data.batch_size),
         )
 
     def run(self) -> Result:
@@ -260,16 +286,26 @@ class _Run:
             self.checkpoints = checkpoints
             train_state, notes, start = self._start()  # before anything is written: a change may not fit what was saved
             self.profile = self._profile(start)
-            self._describe()
+            if distributed.first():
+                self._describe()
+            self._introduce()
             dispatch = self._dispatch(train_state)
             self._validate_program(train_state)
-            self.log = metrics.JsonLines(self.run_dir / "metrics.jsonl", offset=notes.log_offset)
+            self.log = metrics.Silent()
+            if distributed.first():
+                self.log = metrics.JsonLines(self.run_dir / "metrics.jsonl", offset=notes.log_offset)
             with contextlib.closing(self.log), contextlib.ExitStack() as self.open:
                 self.sinks = _open(self.openers, self.run_dir, self.open)
                 train_state, notes, steps = self._fit(train_state, notes, start, dispatch)
                 self.log.flush()
             checkpoints.wait()
             return self._finish(train_state, notes, steps)
+
+    def _own(self, batch_size: int) -> dict[str, int]:
+        """Which of how many equal slices of a batch this process reads; some may read the same one."""
+        own = self.layout.own_rows(batch_size)
+        size = own.stop - own.start
+        return {"index": own.start // size, "count": batch_size // size}
 
     def _init(self, seed: Any) -> TrainState:
         """The state before the first step, pure; the seed is an input, so that every seed shares one program."""
@@ -286,7 +322,7 @@ class _Run:
         old = self.run_dir / "env.json"
         if old.exists():
             before = read_json(old)
-            changed = [k for k in ("packages", "devices", "threads", "platform", "python") if before.get(k) != now[k]]
+            changed = [k for k in _ENVIRONMENT if before.get(k) != now[k]]
             if changed:
                 forget_program(self.run_dir / "dispatch.json")
                 self.progress.say(
@@ -295,6 +331,9 @@ class _Run:
                 )
         write_atomically(old, (json.dumps(now, indent=2) + "\n").encode())
         self._describe_teacher()
+
+    def _introduce(self) -> None:
+        """What is trained, for the user."""
         parameters = sum(leaf.size for leaf in jax.tree.leaves((self.shapes.params, self.shapes.frozen)))
         self.parameters = parameters
         counts = ", ".join(f"{count} {split}" for split, count in dict(self.schema.counts).items())
@@ -302,6 +341,7 @@ class _Run:
             f"{self.schema.source}: {counts}; {config.variant_name(type(self.experiment.model))} with "
             f"{parameters:,} parameters; {self.last} steps of {self.experiment.data.batch_size} examples on "
             f"{self.layout.devices} {jax.devices()[0].platform} device(s)"
+            + (f" of {distributed.count()} processes" if distributed.count() > 1 else "")
         )
         if getattr(self.experiment.optim, "accumulate", 1) > 1 and "batch_stats" in self.shapes.state:
             self.progress.say("batch norm sees each micro-batch alone: accumulation is not the same as the whole batch")
@@ -316,7 +356,7 @@ class _Run:
 
     def _start(self) -> tuple[TrainState, Notes, int]:
         """The newest good checkpoint, or the state before the first step if none was ever written."""
-        restored = self.checkpoints.restore(self.shapes, say=self.progress.say)
+        restored = self.checkpoints.restore(self.layout.shapes(self.shapes), say=self.progress.say)
         if restored is None:
             return self._fresh(), Notes(), 0
         self.progress.say(f"continues {self.run_dir} at step {restored.step}")
@@ -345,12 +385,15 @@ class _Run:
         constants = (self.numbers, *self.layout.place_whole((arrays, self.teacher)))
         gather = partial(data.gather, window=self.train.window, stride=self.train.stride)
 
+        own, size = self._own(self.experiment.data.batch_size), self.experiment.data.batch_size
+
         def rows(numbers: list[int], length: int) -> PyTree:
             if numbers[-1] - numbers[0] == len(numbers) - 1:
                 ids = self._orders(numbers[0], len(numbers))
             else:  # some were passed over
                 ids = np.concatenate([self._orders(number, 1) for number in numbers])
             ids = np.concatenate([ids, np.broadcast_to(ids[:1], (length - len(ids), ids.shape[1]))])
+            ids = data.shard(ids.T, **own).T
             if on_device:
                 return ids
             if self.train.reader is not None:
@@ -371,8 +414,8 @@ class _Run:
         return choose(
             self.run_dir / "dispatch.json",
             wanted=self.experiment.loop.dispatch,
-            compile_form=lambda length: compile_form(feed=rows([0], length), length=length),
-            feed=lambda numbers, length: self.layout.place_feed(rows(numbers, length)),
+            compile_form=lambda length: compile_form(feed=_whole(rows([0], length), size), length=length),
+            feed=lambda numbers, length: self.layout.place_own_feed(rows(numbers, length), size),
             train_state=train_state,
             copy=self.layout.copy,
             longest=max(1, min(self.experiment.loop.log_every, self.last)),
@@ -401,7 +444,8 @@ class _Run:
         model = build_model(self.experiment, self.schema)
         params = jax.eval_shape(lambda s: evaluation_params(self.parts.optimizer, s), train_state)
         length, own = self.experiment.data.context or 0, isinstance(self.experiment.model, config.Custom)
-        forward.write_program(self.run_dir, model, self.schema, params, train_state.state, length=length, alone=own)
+        if distributed.first():
+            forward.write_program(self.run_dir, model, self.schema, params, train_state.state, length=length, alone=own)
         valid = self.dataset.splits["valid"]
         self.eval_batch = min(max(self.experiment.data.batch_size, 1), valid.length)
         devices = self.layout.batch_devices
@@ -419,8 +463,9 @@ class _Run:
 
     def _valid_batches(self) -> Iterator[PyTree]:
         valid = self.dataset.splits["valid"]
-        for batch in data.evaluation_batches(valid, self.eval_batch, workers=self.workers):
-            yield self.layout.place_batch(batch)
+        own = self._own(self.eval_batch)
+        for batch in data.evaluation_batches(valid, self.eval_batch, workers=self.workers, **own):
+            yield self.layout.place_own_batch(batch, self.eval_batch)
 
     def _evaluate(self, train_state: TrainState, interrupted: Callable[[], bool]) -> dict[str, float]:
         sums: Any = None
@@ -473,7 +518,9 @@ class _Run:
             explain=self._explain,
             say=self.progress.say,
             show=self.progress.show,
-            mark=self.profile.mark if self.profile else lambda step: None,
+            mark=self.profile.mark if self.profile and distributed.first() else lambda step: None,
+            agree=distributed.agree,
+            agree_to_save=distributed.agree_to_save,
         )
         self.progress.begin(self.last, start)
         compilation.seal()
@@ -496,7 +543,7 @@ class _Run:
             self.progress.end()
 
     def _restore(self) -> tuple[TrainState, dict[str, Any], int]:
-        restored = self.checkpoints.restore(self.shapes, say=self.progress.say)
+        restored = self.checkpoints.restore(self.layout.shapes(self.shapes), say=self.progress.say)
         if restored is None:
             raise NonFiniteError("there is no checkpoint to roll back to; save more often with --loop.save_every")
         return self.layout.place_state(restored.tree), restored.notes, restored.step
@@ -512,9 +559,15 @@ class _Run:
         """Weights, test, samples, result and report. A run killed here comes back from its last checkpoint."""
         self.signals.release()
         train_state, tested_step = self._best(train_state, notes, steps)
-        began = time.perf_counter()
         params = evaluation_params(self.parts.optimizer, train_state)
-        forward.write_weights(self.run_dir, params, train_state.state)
+        params, state = self.layout.to_host((params, train_state.state))
+        figures = self._tested(params, state, notes, steps, tested_step) if distributed.first() else None
+        return Result(self.run_dir, distributed.of_first("finished", figures))
+
+    def _tested(self, params: PyTree, state: PyTree, notes: Notes, steps: int, tested_step: int) -> dict[str, Any]:
+        """The figures of the result; writes all that a finished run leaves."""
+        began = time.perf_counter()
+        forward.write_weights(self.run_dir, params, state)
         figures: dict[str, Any] = {
             split: evaluate.test(self.run_dir, split, dataset=self.dataset) for split in ("valid", "test")
         }
@@ -532,10 +585,10 @@ class _Run:
             "passed_over_batches": notes.passed_over,
             "stopped_early": notes.stopped_early,
         }
-        self._samples(params, train_state.state)
+        self._samples(params, state)
         write_atomically(self.run_dir / "result.json", (json.dumps(figures, indent=2) + "\n").encode())
         report.write(self.run_dir)
-        return Result(self.run_dir, figures)
+        return figures
 
     def _best(self, train_state: TrainState, notes: Notes, steps: int) -> tuple[TrainState, int]:
         """The state that is tested and exported, and its step: the best kept one, or the last."""
@@ -543,7 +596,7 @@ class _Run:
         if best is None or best == steps:
             return train_state, steps
         try:
-            restored = self.checkpoints.restore(self.shapes, step=best, say=self.progress.say)
+            restored = self.checkpoints.restore(self.layout.shapes(self.shapes), step=best, say=self.progress.say)
         except CheckpointError:
             restored = None
         if restored is None:
@@ -568,6 +621,13 @@ class _Run:
         )  # fmt: skip
         texts = [bytes(np.asarray(row, np.uint8)).decode("utf-8", "replace") for row in written]
         write_atomically(self.run_dir / "samples.txt", "\n\n--------\n\n".join(texts).encode())
+
+
+def _whole(rows: PyTree, batch_size: int) -> PyTree:
+    """Shapes of the rows (steps, batch, ...) of all processes, from this one's."""
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((leaf.shape[0], batch_size, *leaf.shape[2:]), leaf.dtype), rows
+    )
 
 
 def _padded(batches: list[PyTree], length: int) -> PyTree:

@@ -7,7 +7,6 @@ person types (a notebook, a Python prompt), Ctrl-C then raises KeyboardInterrupt
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import sys
@@ -15,13 +14,16 @@ import threading
 from types import TracebackType
 from typing import Any
 
+from jaxnets import distributed
+
 _NUMBERS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Signals:
     """`with Signals() as signals:` … `signals.hold()` before state exists that must be saved, `release()` after.
 
-    received: the number of the signal, or 0. Outside the main thread nothing is caught.
+    received: the number of the signal, or 0. Outside the main thread nothing is caught. Of several processes all end
+    where one is told to: one that holds passes its signal on by `distributed.agree`, one that does not by its end.
     """
 
     def __init__(self) -> None:
@@ -76,4 +78,4 @@ class Signals:
         """No clean-up: half-written things are temporary files by design, and the main thread may be compiling."""
         sys.stderr.write(f"\nsignal {number}: ended; nothing had to be saved\n")
         sys.stderr.flush()
-        os._exit(128 + number)
+        distributed.leave(128 + number, f"signal {number}, while nothing had to be saved")

@@ -85,11 +85,11 @@ def log_of(run_dir):
 
 
 def leaves_of(run_dir):
-    """{step: {path: sha256}} of every checkpoint that is there."""
+    """{step: {path: digest}} of every checkpoint that is there."""
     found = {}
     for path in sorted((Path(run_dir) / "checkpoints").glob("0*/manifest.json")):
         manifest = json.loads(path.read_text().splitlines()[1])
-        found[manifest["step"]] = {leaf["path"]: leaf["sha256"] for leaf in manifest["leaves"]}
+        found[manifest["step"]] = {leaf["path"]: leaf["digest"] for leaf in manifest["leaves"]}
     return found
 
 

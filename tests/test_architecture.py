@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1] / "jaxnets"
 # From first to last; rooms on one line do not know each other.
 ORDER = (
     ("errors",),
-    ("types", "files", "folders", "memory", "columns", "collectives", "axes"),
+    ("types", "files", "folders", "memory", "columns", "collectives", "axes", "distributed", "digest"),
     ("data", "models", "tasks", "schedules"),
     ("optim",),
     ("step", "generate", "anatomy"),

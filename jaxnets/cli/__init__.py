@@ -13,7 +13,7 @@ jaxnets config CONFIG|RUN [RUN]
 jaxnets data CONFIG [--out FILE] [--a.b.c VALUE …]
 jaxnets models [NAME|CONFIG] [--input H,W,C] [--outputs N] [--json] [--a.b.c VALUE …]
 jaxnets doctor [--json]
-jaxnets launch local --processes N [--devices-per-process D] [--dry-run] -- SCRIPT.py …
+jaxnets launch local --processes N [--devices-per-process D] [--dry-run] -- train CONFIG … | SCRIPT.py …
 """
 
 from __future__ import annotations

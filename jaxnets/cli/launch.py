@@ -47,7 +47,7 @@ def _launch_options(launch: Parser) -> None:
     for place in PLACES:
         own = places.add_parser(place.name, help=place.words, description=f"Start {place.words}.", allow_abbrev=False)
         place.options(own)
-        own.add_argument("program", nargs="+", metavar="-- PROGRAM", help="a Python script and its words")
+        own.add_argument("program", nargs="+", metavar="-- PROGRAM", help="train CONFIG …, or a script and its words")
 
 
 def _launch(given: argparse.Namespace, settings: Settings) -> int:
@@ -58,7 +58,10 @@ COMMANDS = (
     Command(
         "launch",
         "start a command or a script as several processes",
-        ("jaxnets launch local --processes 2 --dry-run -- experiments/loop_benchmark.py",),
+        (
+            "jaxnets launch local --processes 2 -- train configs/digits_mlp.py --run-dir runs/two --loop.epochs 1",
+            "jaxnets launch local --processes 2 --dry-run -- experiments/loop_benchmark.py",
+        ),
         _launch_options,
         _launch,
     ),

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from jaxnets import distributed
 from jaxnets.cli.command import Command, Parser, Settings, experiment
 from jaxnets.errors import UsageError
 
@@ -39,13 +40,37 @@ def _train_options(train: Parser) -> None:
     train.add_argument("--seeds", type=int, metavar="N", help="N runs, each with another seed, and their mean")
     train.add_argument("--folds", type=int, metavar="N", help="N runs of a cross-validation: each row is tested once")
     train.add_argument("--splits", type=int, metavar="N", help="N runs, each on other random splits")
+    train.add_argument("--coordinator", metavar="HOST:PORT", help="of several processes: where process 0 is")
+    train.add_argument("--processes", type=int, metavar="N", help="of several processes: how many there are")
+    train.add_argument("--index", type=int, metavar="I", help="of several processes: which one this is, from 0")
+    train.add_argument(
+        "--heartbeat",
+        type=float,
+        default=distributed.HEARTBEAT,
+        metavar="SECONDS",
+        help=f"after which a process without a sign of life is lost, and all end (default: {distributed.HEARTBEAT:g})",
+    )
 
 
 def _train(given: argparse.Namespace, settings: Settings) -> int:
+    place = distributed.given(given.coordinator, given.processes, given.index)
+    if given.dry_run:
+        return _train_here(given, settings)
+    with distributed.processes(place, heartbeat=given.heartbeat):
+        return _train_here(given, settings)
+
+
+def _train_here(given: argparse.Namespace, settings: Settings) -> int:
+    """`train` in this process, which may be one of several."""
     settings += [("loop.limit_steps", given.limit_steps)] if given.limit_steps is not None else []
     settings += [("loop.overfit_batch", "true")] if given.overfit_batch else []
     of_config = experiment(given.config, settings)
     repeats: dict[Any, int] = {by: count for by in _REPEATS if (count := getattr(given, by)) is not None}
+    if repeats and distributed.count() > 1:
+        raise UsageError(
+            f"--{next(iter(repeats))} over {distributed.count()} processes is not supported; "
+            "start one process, or launch the runs one by one"
+        )
     if repeats:
         return _series(given, of_config, repeats)
     if given.dry_run:
@@ -64,10 +89,12 @@ def _train(given: argparse.Namespace, settings: Settings) -> int:
             of_config,
             run_dir,
             allow=given.allow,
-            progress=Progress(quiet=given.quiet),
+            progress=Progress(quiet=given.quiet or not distributed.first()),
             sinks=[tensorboard(run_dir / "tb")] if given.tensorboard else [],
             profile=None if given.profile is None else profiling.window(given.profile),
         )
+    if not distributed.first():
+        return 0
     figures = result.figures
     shown = "  ".join(f"{name} {value:.4f}" for name, value in figures["test"].items())
     print(f"\ntest ({figures['test_examples']} examples): {shown}")
@@ -168,7 +195,11 @@ COMMANDS = (
         ("jaxnets train configs/digits_cnn.py",),
         _train_options,
         _train,
-        notes="Any value of the config can be set: --optim.lr 0.01 --optim lion --loop.steps 500",
+        notes=(
+            "Any value of the config can be set: --optim.lr 0.01 --optim lion --loop.steps 500\n\n"
+            "Under Slurm, Open MPI, Kubernetes and on TPUs the processes of a run find each other; elsewhere each is\n"
+            "given --coordinator, --processes and --index, as `jaxnets launch` does."
+        ),
         takes_settings=True,
     ),
     Command(

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from jaxnets.errors import ProcessLost, UsageError, near
 
-_TRAIN: tuple[str, ...] = ()  # the commands that a process of many can run
+_TRAIN = ("train",)  # the commands that a process of many can run
 _LINES = 12  # of output, kept of each process for the case that it fails
 _GRACE = 5.0  # seconds in which the others end by themselves once one has failed
 _SAVING = 120.0  # seconds in which a run may save after a signal
@@ -40,8 +40,9 @@ def commands(
 ) -> list[Command]:
     """The processes of a program, in order of their index.
 
-    >>> [command.variables["OMPI_COMM_WORLD_RANK"] for command in commands(["s.py"], processes=2, port=1234)]
-    ['0', '1']
+    >>> first, second = commands(["train", "c.py"], processes=2, port=1234)
+    >>> second.words[1:]
+    ('-m', 'jaxnets.cli', 'train', 'c.py', '--coordinator', '127.0.0.1:1234', '--processes', '2', '--index', '1')
 
     Raises UsageError if the program is none that can be launched.
     """
@@ -61,7 +62,9 @@ def _command(program: tuple[str, ...], index: int, count: int, devices: int | No
     if program[0].endswith(".py"):
         return Command((sys.executable, *program), variables | _as_open_mpi(index, count, coordinator))
     if program[0] not in _TRAIN:
-        raise UsageError(f"{program[0]!r} cannot be launched; give a Python script{near(program[0], _TRAIN)}")
+        raise UsageError(
+            f"{program[0]!r} cannot be launched; give train, or a Python script of your own{near(program[0], _TRAIN)}"
+        )
     place = ("--coordinator", coordinator, "--processes", str(count), "--index", str(index))
     return Command((sys.executable, "-m", "jaxnets.cli", *program, *place), variables)
 

@@ -112,6 +112,9 @@ class Layout:
     def place_own_feed(self, rows: PyTree, batch_size: int) -> PyTree:
         """As `place_feed`, from this process's rows (steps, own examples, ...) of batches of `batch_size`."""
 
+        if jax.process_count() == 1:
+            return self.place_feed(rows)
+
         def one(leaf: Any) -> jax.Array:
             shape = self._feed_shape((leaf.shape[0], batch_size, *leaf.shape[2:]))
             if self.mode == "pmap":
@@ -119,6 +122,21 @@ class Layout:
             return jax.make_array_from_process_local_data(self.feed, leaf, shape)
 
         return jax.tree.map(one, rows)
+
+    def place_own_batch(self, batch: PyTree, batch_size: int) -> PyTree:
+        """As `place_batch`, from this process's rows (own examples, ...) of a batch of `batch_size`."""
+        if jax.process_count() == 1:
+            return self.place_batch(batch)
+        return jax.tree.map(
+            lambda leaf: jax.make_array_from_process_local_data(self.batch, leaf, (batch_size, *leaf.shape[1:])), batch
+        )
+
+    def to_host(self, tree: PyTree) -> PyTree:
+        """A tree of arrays as every process can read them, whole: as they are, or gathered leaf by leaf."""
+        if jax.process_count() == 1:
+            return tree
+        whole = jax.jit(lambda leaf: leaf, out_shardings=self.replicated)
+        return jax.tree.map(lambda leaf: np.asarray(whole(leaf)), tree)
 
     @contextlib.contextmanager
     def naming(self) -> Iterator[None]:

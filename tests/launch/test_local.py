@@ -140,6 +140,7 @@ def test_no_process_outlives_a_killed_launcher(script, tmp_path):
 @pytest.mark.parametrize(
     ("program", "sizes", "words"),
     [
+        (["tran", "c.py"], {}, "perhaps you meant train"),
         (["test", "runs/x"], {}, "'test' cannot be launched"),
         ([], {}, "nothing to launch"),
         (["s.py"], {"processes": 0}, "--processes 0"),

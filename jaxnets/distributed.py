@@ -1,0 +1,365 @@
+"""Several processes as one run: who is there, what one tells the others, and what happens when one is lost.
+
+All talk goes through the coordination service that `jax.distributed` starts in process 0, never through the devices:
+it works from any thread, beside a step that computes. A single process is never started, waits for nobody, and gets
+its own words back from everything here.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import json
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from jaxnets.errors import Interrupted, JaxnetsError, MissingExtra, ProcessLost, UsageError
+
+HEARTBEAT = 60.0  # seconds without a sign of life after which a process counts as lost
+_DAY = 86_400_000  # milliseconds: who is lost is noticed by heartbeats, so that waiting itself has no limit
+_POLL = 0.2  # seconds between two looks at what others ask
+_SPACE = "jaxnets"  # of our keys in the service
+_GONE = ("Gloo", "NCCL", "coordination", "UNAVAILABLE", "peer", "heartbeat")  # words of a broken collective
+
+
+class Place(NamedTuple):
+    """Which process of how many this one is, and where process 0 listens; None is found by jax."""
+
+    coordinator: str | None = None  # HOST:PORT
+    count: int | None = None
+    index: int | None = None
+    found: str = "--coordinator, --processes and --index"
+
+
+def given(coordinator: str | None, processes: int | None, index: int | None) -> Place | None:
+    """The place that a user gives; None if nothing is given. Raises UsageError if it is not whole.
+
+    >>> given("127.0.0.1:1234", 2, 1)[:3]
+    ('127.0.0.1:1234', 2, 1)
+    """
+    words = {"--coordinator HOST:PORT": coordinator, "--processes N": processes, "--index I": index}
+    missing = [name for name, value in words.items() if value is None]
+    if len(missing) == len(words):
+        return None
+    if coordinator is None or processes is None or index is None:
+        raise UsageError(f"{', '.join(missing)} is missing: the three go together; give all of them or none")
+    host, _, port = coordinator.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise UsageError(
+            f"--coordinator {coordinator} is not HOST:PORT; give the address of process 0, as in node1:1234"
+        )
+    if processes < 1 or not 0 <= index < processes:
+        raise UsageError(
+            f"--index {index} of --processes {processes} is not allowed; give 1 or more processes, "
+            f"and to each an index of its own from 0 to {max(processes, 1) - 1}"
+        )
+    return Place(coordinator, processes, index)
+
+
+def find(environ: Mapping[str, str], *, tpu: bool = False) -> Place | None:
+    """What says that this process is one of several; None if nothing does, and then nothing is started.
+
+    tpu: whether this machine has TPU chips. Raises UsageError if a launcher is there that jax cannot ask.
+
+    >>> find({"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1", "OMPI_MCA_orte_hnp_uri": "…"}).found
+    'Open MPI'
+    """
+    if _whole(environ, "OMPI_COMM_WORLD_SIZE") > 1:
+        place = Place(found="Open MPI")
+        if "OMPI_MCA_orte_hnp_uri" in environ:
+            return place
+        coordinator = environ.get("JAX_COORDINATOR_ADDRESS")
+        if coordinator is None:
+            raise UsageError(
+                "this Open MPI does not say where process 0 is; set JAX_COORDINATOR_ADDRESS=HOST:PORT, "
+                "or give --coordinator, --processes and --index"
+            )
+        rank = _whole(environ, "OMPI_COMM_WORLD_RANK")
+        return place._replace(coordinator=coordinator, count=_whole(environ, "OMPI_COMM_WORLD_SIZE"), index=rank)
+    # A shell inside an allocation has the job's number of tasks too, but only a step has a list of its nodes.
+    tasks = _whole(environ, "SLURM_STEP_NUM_TASKS") or _whole(environ, "SLURM_NTASKS")
+    if "SLURM_STEP_NODELIST" in environ and "SLURM_PROCID" in environ and tasks > 1:
+        return Place(found="Slurm")
+    if tpu:
+        return Place(found="the TPU's own metadata")
+    if "KUBERNETES_SERVICE_HOST" in environ and "JOB_COMPLETION_INDEX" in environ:
+        return Place(found="Kubernetes")
+    return None
+
+
+def _whole(environ: Mapping[str, str], name: str) -> int:
+    text = environ.get(name, "")
+    return int(text) if text.isdigit() else 0
+
+
+def _has_tpu(environ: Mapping[str, str]) -> bool:
+    """Whether jax will use TPU chips that are in this machine."""
+    wanted = environ.get("JAX_PLATFORMS", "tpu").split(",")
+    return "tpu" in wanted and any((*Path("/dev").glob("accel[0-9]*"), *Path("/dev/vfio").glob("[0-9]*")))
+
+
+@contextlib.contextmanager
+def processes(place: Place | None = None, *, heartbeat: float = HEARTBEAT, wait: float = 300.0) -> Iterator[None]:
+    """While this is open the processes know each other, if there are several; `place` is found if it is not given.
+
+    heartbeat: seconds after which a process that gives no sign of life is lost, and all others end
+    wait:      seconds in which all processes must have come
+
+    An error inside is told to the others, which then end too. Raises UsageError if the place is wrong, ProcessLost if
+    not all come.
+    """
+    if heartbeat < 1:
+        raise UsageError(f"--heartbeat {heartbeat:g} is not allowed; give 1 second or more")
+    place = place or find(os.environ, tpu=_has_tpu(os.environ))
+    if place is None or place.count == 1:
+        yield
+        return
+    _start(place, heartbeat, wait)
+    with _ending(heartbeat), Watch():
+        yield
+    _end()
+
+
+def _start(place: Place, heartbeat: float, wait: float) -> None:
+    import jax
+
+    if place.found == "Kubernetes":
+        try:
+            import kubernetes  # noqa: F401 # pyright: ignore[reportMissingImports]
+        except ImportError as error:
+            raise MissingExtra("kubernetes", extra="k8s", purpose="to find the other pods of the job") from error
+    # Its handler of SIGTERM would take the place of ours, and knows nothing of Ctrl-C.
+    jax.config.update("jax_enable_preemption_service", False)
+    try:
+        jax.distributed.initialize(
+            place.coordinator,
+            place.count,
+            place.index,
+            initialization_timeout=int(wait),
+            heartbeat_timeout_seconds=max(1, round(heartbeat)),
+            shutdown_timeout_seconds=max(1, round(heartbeat)),
+        )
+    except Exception as error:
+        raise ProcessLost(
+            f"the processes of this run ({place.found}) did not find each other in {wait:g} s: {_first_line(error)}; "
+            "look whether all were started, and whether process 0 can be reached from the others"
+        ) from error
+
+
+def _end() -> None:
+    """Leaves together; whoever has gone already was told of by the heartbeats."""
+    import jax
+
+    with contextlib.suppress(Exception):
+        jax.distributed.shutdown()
+
+
+@contextlib.contextmanager
+def _ending(heartbeat: float) -> Iterator[None]:
+    """An error ends this process at once, once the others know: an orderly end would wait for them in vain."""
+    try:
+        yield
+    except Interrupted:  # all of them saved, and leave together
+        _end()
+        raise
+    except BaseException as error:
+        sys.stdout.flush()
+        lost = not isinstance(error, JaxnetsError) and any(word in str(error) for word in _GONE)
+        if lost:
+            time.sleep(min(1.0, heartbeat))  # who failed may tell, and then its words are said instead
+            error = ProcessLost(
+                f"another process of this run is gone: {_first_line(error)}; "
+                "the same command continues from the last checkpoint"
+            )
+        if isinstance(error, JaxnetsError):
+            print(f"jaxnets: {error}", file=sys.stderr, flush=True)
+        else:
+            traceback.print_exception(error)
+        code = getattr(error, "exit_code", 130 if isinstance(error, KeyboardInterrupt) else 1)
+        leave(code, None if isinstance(error, ProcessLost) else _first_line(error))
+
+
+def leave(code: int, words: str | None) -> None:
+    """Ends this process with an exit code; the others are told why, if there are others and there are `words`."""
+    if count() > 1:
+        with contextlib.suppress(Exception):
+            if words is not None:
+                _client().key_value_set(f"{_SPACE}/ended/{index()}", json.dumps({"code": code, "words": words}))
+            if index() == 0:
+                time.sleep(5 * _POLL)  # the service ends with this process: let the others read
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _state() -> Any:
+    from jax._src import distributed  # its client has no public name (jax 0.10 to 0.12); orbax takes it from here too
+
+    return distributed.global_state
+
+
+def _client() -> Any:
+    return _state().client
+
+
+def count() -> int:
+    """How many processes there are. Never starts a backend."""
+    if "jax" not in sys.modules or _client() is None:
+        return 1
+    return int(_state().num_processes)
+
+
+def index() -> int:
+    """Which of them this one is; process 0 writes what is written once."""
+    return int(_state().process_id) if count() > 1 else 0
+
+
+def first() -> bool:
+    """Whether this is process 0, or the only one."""
+    return index() == 0
+
+
+_calls: collections.Counter[str] = collections.Counter()
+
+
+def gather(name: str, value: Any = None) -> list[Any]:
+    """Everybody's value, in order of the processes; all must call it, in one order for each name.
+
+    value: whatever JSON holds. Raises ProcessLost if one of them does not come.
+
+    >>> gather("words", {"a": 1})
+    [{'a': 1}]
+    """
+    if count() == 1:
+        return [value]
+    number = _calls[name]
+    _calls[name] += 1
+    client, here = _client(), f"{_SPACE}/{name}/{number}"
+    try:
+        client.key_value_set(f"{here}/{index()}", json.dumps(value))
+        client.wait_at_barrier(here, _DAY)
+        found = {key.rpartition("/")[2]: text for key, text in client.key_value_dir_get(here + "/")}
+        if first() and number:  # all have passed this barrier, so nobody reads the one before any more
+            client.key_value_delete(f"{_SPACE}/{name}/{number - 1}/")
+    except Exception as error:
+        raise ProcessLost(f"another process of this run is gone: {_first_line(error)}") from error
+    return [json.loads(found[str(process)]) for process in range(count())]
+
+
+def of_first(name: str, value: Any) -> Any:
+    """Process 0's value, everywhere."""
+    return gather(name, value if first() else None)[0]
+
+
+class Watch:
+    """While this is open, a thread sees what other processes ask for and whether one has ended.
+
+    What one process asks for happens in all of them at the same boundary: each counts its boundaries by `tick`, and a
+    topic is due one boundary after the furthest that any of them had reached when it was asked for. So that none runs
+    past it meanwhile, a boundary waits for the answers; they come from threads like this one, whatever a step does.
+    """
+
+    current: Watch | None = None  # of this process
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ticks, self._round = 0, 0
+        self.saves = 0  # that clocks have asked for and that were due
+        self._asked: dict[str, Any] = {}
+        self._due: dict[str, tuple[int, Any]] = {}
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True, name="jaxnets-watch")
+
+    def __enter__(self) -> Watch:
+        Watch.current = self
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: Any, trace: TracebackType | None) -> None:
+        Watch.current = None
+        self._closed.set()
+        self._thread.join(timeout=5.0)
+
+    def ask(self, topic: str, value: Any) -> None:
+        """Asks all processes for `topic`; returns at once. A topic is agreed on once: asking again changes nothing."""
+        if topic not in self._due:
+            self._asked.setdefault(topic, value)
+
+    def tick(self) -> None:
+        """A boundary: all processes pass as many, in the same order."""
+        with self._lock:
+            self._ticks += 1
+
+    def due(self, topic: str) -> Any:
+        """The value of a topic from the boundary on that all have agreed on; None before."""
+        at, value = self._due.get(topic, (0, None))
+        return value if value is not None and self._ticks >= at else None
+
+    def _run(self) -> None:
+        while not self._closed.wait(_POLL):
+            try:
+                self._look()
+            except Exception:  # the service is gone; jax ends the process when it has made sure of that
+                if self._closed.wait(5 * _POLL):
+                    return
+
+    def _look(self) -> None:
+        client = _client()
+        for key, text in client.key_value_dir_get(f"{_SPACE}/ended/"):
+            self._follow(int(key.rpartition("/")[2]), **json.loads(text))
+        if self._asked:
+            client.key_value_set(f"{_SPACE}/ask/{self._round}/{index()}", "", allow_overwrite=True)
+        if not client.key_value_dir_get(f"{_SPACE}/ask/{self._round}/"):
+            return
+        with self._lock:
+            asked, self._asked = self._asked, {}
+            found = gather("asked", {"ticks": self._ticks, "asked": asked})
+            at = max(one["ticks"] for one in found) + 1
+            for one in found:  # of two values the one of the lower process
+                self._due = {topic: (at, value) for topic, value in one["asked"].items()} | self._due
+            self._round += 1
+
+    def _follow(self, process: int, *, code: int, words: str) -> None:
+        """Ends this process because another has ended; a signal's code is taken over."""
+        if process == index():
+            return
+        sys.stdout.flush()
+        sys.stderr.write(
+            f"jaxnets: process {process} of {count()} ended: {words}\n"
+            f"process {index()} ends too; the same command continues from the last checkpoint\n"
+        )
+        leave(code if code > 128 else ProcessLost.exit_code, None)
+
+
+def agree(received: int) -> int:
+    """The signal that all processes obey at this boundary, or 0, from what each has received; alone: one's own."""
+    watch = Watch.current
+    if watch is None:
+        return received
+    if received:
+        watch.ask("stop", received)
+    watch.tick()
+    return watch.due("stop") or 0
+
+
+def agree_to_save(late: bool) -> bool:
+    """Whether all save at the boundary that `agree` has passed, because process 0's clock said `late` before."""
+    watch = Watch.current
+    if watch is None:
+        return late
+    topic = f"save {watch.saves}"
+    if late and first():
+        watch.ask(topic, True)
+    due = bool(watch.due(topic))
+    watch.saves += due
+    return due
