@@ -14,6 +14,7 @@ jaxnets data CONFIG [--out FILE] [--a.b.c VALUE …]
 jaxnets models [NAME|CONFIG] [--input H,W,C] [--outputs N] [--json] [--a.b.c VALUE …]
 jaxnets doctor [--json]
 jaxnets launch local --processes N [--devices-per-process D] [--dry-run] -- train CONFIG … | SCRIPT.py …
+jaxnets launch slurm --name NAME [--nodes N] [--gpus-per-node G] [--time LIMIT] … [--wait] [--dry-run] -- train CONFIG …
 """
 
 from __future__ import annotations

@@ -19,9 +19,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from jaxnets.errors import ProcessLost, UsageError, near
+from jaxnets.errors import ProcessLost, UsageError
+from jaxnets.launch import program as programs
 
-_TRAIN = ("train",)  # the commands that a process of many can run
 _LINES = 12  # of output, kept of each process for the case that it fails
 _GRACE = 5.0  # seconds in which the others end by themselves once one has failed
 _SAVING = 120.0  # seconds in which a run may save after a signal
@@ -57,16 +57,11 @@ def _command(program: tuple[str, ...], index: int, count: int, devices: int | No
     variables = {"JAX_LOCAL_DEVICE_IDS": ",".join(map(str, own)), "PYTHONUNBUFFERED": "1"}
     if devices is not None:
         variables["JAX_NUM_CPU_DEVICES"] = str(devices)
-    if not program:
-        raise UsageError("there is nothing to launch; give a command after --, as in -- train configs/digits_mlp.py")
-    if program[0].endswith(".py"):
-        return Command((sys.executable, *program), variables | _as_open_mpi(index, count, coordinator))
-    if program[0] not in _TRAIN:
-        raise UsageError(
-            f"{program[0]!r} cannot be launched; give train, or a Python script of your own{near(program[0], _TRAIN)}"
-        )
+    words = programs.words(program, python=sys.executable)
+    if programs.is_script(program):
+        return Command(words, variables | _as_open_mpi(index, count, coordinator))
     place = ("--coordinator", coordinator, "--processes", str(count), "--index", str(index))
-    return Command((sys.executable, "-m", "jaxnets.cli", *program, *place), variables)
+    return Command((*words, *place), variables)
 
 
 def _as_open_mpi(index: int, count: int, coordinator: str) -> dict[str, str]:

@@ -1,0 +1,185 @@
+"""The batch file of a Slurm job: what the user asks for, as text that `sbatch` takes.
+
+Nothing that a user types is run by a shell: settings must match a pattern, and the words of the program are quoted. The
+one exception says so: `setup` is a file of shell commands.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from jaxnets.errors import UsageError
+from jaxnets.launch.program import words
+from jaxnets.launch.record import check_name
+
+INDEX = "{index}"  # in the words of a program: the number of a task of an array
+_SAVING = 120  # seconds before its time ends in which a run may save
+_SHORTEST = 300  # seconds
+_NUMBERS = "nodes", "ntasks_per_node", "cpus_per_task"
+_NAME = r"[\w.-]+"
+_RANGE = r"\d+(-\d+(:\d+)?)?"
+_ALLOWED = {  # setting: (pattern, an example)
+    "gpus_per_node": (r"([\w.-]+:)?[1-9]\d*", "4 or a100:4"),
+    "time": (r"\d+(:[0-5]\d){0,2}|\d+-\d+(:[0-5]\d){0,2}", "30 (minutes), 8:00:00 or 2-12 (days-hours)"),
+    "partition": (rf"{_NAME}(,{_NAME})*", "gpu or gpu,long"),
+    "account": (_NAME, "vision"),
+    "qos": (_NAME, "normal"),
+    "mem": (r"\d+[KMGT]?", "64G"),
+    "constraint": (r"[\w.&|*,:()\[\]-]+", "a100 or a100&nvlink"),
+    "array": (rf"{_RANGE}(,{_RANGE})*(%[1-9]\d*)?", "0-9 or 0-9%4 (4 at a time)"),
+    "folder": (r"[\w./1427=-]+", "launches: letters, digits and . / _ @ + = -"),
+}
+
+
+class Job(NamedTuple):
+    """One launch on Slurm; names and values of its settings are those of `sbatch`, None is what the cluster sets."""
+
+    name: str
+    program: tuple[str, ...]
+    python: str
+    folder: str  # for what the job says; relative to the one in which sbatch is called
+    setup: str | None = None  # path of a file of shell commands that are run before the program
+    retries: int = 3  # restarts at most after the job was told to end
+    nodes: int = 1
+    ntasks_per_node: int | None = None  # processes; None is one for each GPU
+    cpus_per_task: int | None = None
+    gpus_per_node: str | None = None
+    mem: str | None = None  # of a node
+    time: str | None = None
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    array: str | None = None
+
+
+def script(job: Job) -> str:
+    """The batch file. A run that is told to end saves and exits with 143; then the job is queued again, `retries` times.
+
+    Raises UsageError if a setting is not allowed.
+
+    >>> job = Job("vit", ("train", "c.py"), "python3", "launches/vit", time="8:00:00")
+    >>> print(script(job))  # doctest: +ELLIPSIS
+    #!/bin/bash
+    #SBATCH --job-name=vit
+    ...
+    #SBATCH --time=8:00:00
+    ...
+    srun --kill-on-bad-exit=1 python3 -m jaxnets.cli train c.py
+    ...
+    """
+    _check(job)
+    settings = [f"#SBATCH --{name}={value}" for name, value in _settings(job)]
+    return "\n".join(["#!/bin/bash", *settings, "#SBATCH --requeue", "", *_commands(job), ""])
+
+
+def tasks_per_node(job: Job) -> int:
+    """The processes of a node."""
+    return job.ntasks_per_node or gpus(job) or 1
+
+
+def gpus(job: Job) -> int:
+    """The GPUs of a node that the job asks for."""
+    return int(job.gpus_per_node.rpartition(":")[2]) if job.gpus_per_node else 0
+
+
+def _settings(job: Job) -> Iterator[tuple[str, str | int]]:
+    yield "job-name", job.name
+    yield "nodes", job.nodes
+    yield "ntasks-per-node", tasks_per_node(job)
+    optional = ("cpus_per_task", "gpus_per_node", "mem", "time", "partition", "account", "qos", "constraint", "array")
+    for name in optional:
+        if (value := getattr(job, name)) is not None:
+            yield name.replace("_", "-"), value
+    yield "output", f"{job.folder}/{'%A_%a' if job.array else '%j'}.txt"
+    yield "open-mode", "append"  # a restart has the same number
+    yield "signal", f"TERM@{_SAVING}"  # to the processes, not to the shell of this file
+
+
+def _commands(job: Job) -> Iterator[str]:
+    if job.setup is not None:
+        yield f". {shlex.quote(job.setup)}"
+    yield "export PYTHONUNBUFFERED=1"
+    if job.nodes > 1 and tasks_per_node(job) == 1 and gpus(job) > 1:  # jax would take one device for a process
+        yield f"export JAX_LOCAL_DEVICE_IDS={','.join(map(str, range(gpus(job))))}"
+    cpus = f"--cpus-per-task={job.cpus_per_task} " if job.cpus_per_task else ""  # srun does not take it from sbatch
+    program = " ".join(_quoted(word, job.array) for word in words(job.program, python=job.python))
+    yield f"srun --kill-on-bad-exit=1 {cpus}{program}"
+    yield "code=$?"
+    task = "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}" if job.array else "$SLURM_JOB_ID"
+    yield f'if [ "$code" -eq 143 ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {job.retries} ]; then'
+    yield f'    scontrol requeue "{task}"'
+    yield "fi"
+    yield 'exit "$code"'
+
+
+def _quoted(word: str, array: str | None) -> str:
+    """A word that bash takes as it is, but for the number of the task in an array.
+
+    >>> print(_quoted("runs/$(id)/{index}", "0-9"))
+    'runs/$(id)/'"$SLURM_ARRAY_TASK_ID"
+    """
+    parts = word.split(INDEX) if array else [word]
+    return '"$SLURM_ARRAY_TASK_ID"'.join(shlex.quote(part) if part or len(parts) == 1 else "" for part in parts)
+
+
+def _check(job: Job) -> None:
+    check_name(job.name)
+    for name in _NUMBERS:
+        if (value := getattr(job, name)) is not None and value < 1:
+            raise UsageError(f"{_option(name)} {value} is not allowed; give 1 or more")
+    if job.retries < 0:
+        raise UsageError(f"--retries {job.retries} is not allowed; give 0 or more")
+    for name, (pattern, example) in _ALLOWED.items():
+        if (value := getattr(job, name)) is not None and not re.fullmatch(pattern, value, re.ASCII):
+            raise UsageError(f"{_option(name)} {value!r} is not allowed; give something like {example}")
+    if job.time is not None and _seconds(job.time) < _SHORTEST:
+        raise UsageError(
+            f"--time {job.time} is {_seconds(job.time)} s, of which a run has the last {_SAVING} s to save; "
+            f"give {_SHORTEST // 60} minutes or more"
+        )
+    _check_processes(job)
+    _check_words(job)
+
+
+def _check_processes(job: Job) -> None:
+    if gpus(job) and tasks_per_node(job) not in (1, gpus(job)):
+        raise UsageError(
+            f"--ntasks-per-node {tasks_per_node(job)} does not fit --gpus-per-node {job.gpus_per_node}: "
+            f"a process takes one GPU or all of them; give {gpus(job)} or 1"
+        )
+
+
+def _check_words(job: Job) -> None:
+    for word in (*job.program, job.python, job.setup or ""):
+        if any(ord(letter) < 32 or ord(letter) == 127 for letter in word):
+            raise UsageError(f"{word!r} holds a line end or another control character; leave it out")
+    if job.python.startswith("-") or not job.python:
+        raise UsageError(f"--python {job.python!r} is no program; give the path of a Python on the nodes")
+    if job.array and job.program[:1] == ("train",) and not any(INDEX in word for word in job.program):
+        raise UsageError(
+            f"--array {job.array} needs a run for each task; write {INDEX} where its number belongs, "
+            f"as in --run-dir runs/{job.name}-{INDEX}"
+        )
+
+
+def _option(name: str) -> str:
+    return "--launch-dir" if name == "folder" else f"--{name.replace('_', '-')}"
+
+
+def _seconds(time: str) -> int:
+    """How long a time limit of Slurm is.
+
+    >>> [_seconds(time) for time in ("30", "30:05", "1:00:00", "1-2", "1-2:30")]
+    [1800, 1805, 3600, 93600, 95400]
+    """
+    days, hyphen, clock = time.rpartition("-")
+    parts = [int(part) for part in clock.split(":")]
+    if hyphen or len(parts) == 3:
+        hours, minutes, seconds = (*parts, 0, 0)[:3]
+    else:
+        hours, (minutes, seconds) = 0, (*parts, 0)[:2]
+    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds

@@ -1,0 +1,197 @@
+"""A real Slurm of one node: two processes train, are queued again in the middle, and end as if they had not been.
+
+Needs root, and the Debian packages slurmctld, slurmd, slurm-client and munge, which it installs if it can.
+"""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from small import CONFIG, assert_same_runs, command, leaves_of
+
+pytestmark = pytest.mark.slow
+
+HOST = socket.gethostname()
+PACKAGES = ("slurmctld", "slurmd", "slurm-client", "munge")
+CONFIGURATION = """
+ClusterName=one
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ports[0]}
+SlurmdPort={ports[1]}
+SlurmUser=root
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket,cred_expire=10
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+MpiDefault=none
+ReturnToService=2
+SlurmdParameters=config_overrides
+NodeName={host} NodeAddr=127.0.0.1 CPUs=2
+PartitionName=main Nodes={host} Default=YES State=UP
+"""  # cred_expire: seconds that a job waits before it begins again
+CGROUP = "CgroupPlugin=cgroup/v1\nCgroupAutomount=no\nConstrainCores=no\nConstrainRAMSpace=no\n"
+STEPS = 3000
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """A Slurm of this machine, of its own in every respect; its environment variables."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to start the daemons of Slurm")
+    _install()
+    folder = tmp_path_factory.mktemp("slurm")
+    for name in ("state", "spool"):
+        (folder / name).mkdir()
+    (folder / "key").write_bytes(os.urandom(128))
+    (folder / "key").chmod(0o400)
+    values = {"host": HOST, "folder": folder, "ports": _free_ports(2)}
+    (folder / "slurm.conf").write_text(CONFIGURATION.format(**values))
+    (folder / "cgroup.conf").write_text(CGROUP)
+    with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
+        patch.setenv("SLURM_CONF", str(folder / "slurm.conf"))
+        patch.setenv("PATH", f"{os.environ['PATH']}:/usr/sbin")
+        files = [f"--{kind}-file={folder}/{kind}" for kind in ("key", "log", "pid", "seed")]
+        munged = ["munged", "--foreground", "--force", f"--socket={folder}/munge.socket", *files]
+        for words in (munged, ["slurmctld", "-D"], ["slurmd", "-D", "-N", HOST]):
+            stack.enter_context(_daemon(words, folder))
+        until(lambda: said("sinfo", "--noheader", "--format=%T") == "idle", 60, lambda: _logs(folder))
+        yield
+        said("scancel", "--full", "--signal=KILL", "--user=root")
+
+
+def _install():
+    missing = [name for name in ("munged", "slurmctld", "slurmd", "sbatch") if not _found(name)]
+    if not missing:
+        return
+    if shutil.which("apt-get") is None:
+        pytest.skip(f"needs {', '.join(missing)}; there is no apt-get to install them")
+    words = ["apt-get", "install", "--yes", "--no-install-recommends", *PACKAGES]
+    done = subprocess.run(
+        words, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(f"needs {', '.join(missing)}; apt-get could not install them: {done.stderr[-300:]}")
+
+
+def _found(name):
+    return shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
+
+
+def _free_ports(count):
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+@contextlib.contextmanager
+def _daemon(words, folder):
+    with open(folder / f"{words[0]}.out", "w") as out, subprocess.Popen(words, stdout=out, stderr=out) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+def _logs(folder):
+    return "\n".join(f"{path.name}: {path.read_text()[-1500:]}" for path in folder.glob("*.out"))
+
+
+def said(*words):
+    """What a command of Slurm prints; all have a limit, because a Slurm that is ill answers never."""
+    return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False).stdout.strip()
+
+
+def until(holds, seconds, words):
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, words()
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Holds the config, and the run `whole` of two processes that nobody interrupted."""
+    folder = tmp_path_factory.mktemp("runs")
+    (folder / "config.py").write_text(CONFIG.replace("steps=1000", f"steps={STEPS}, dispatch='bare'"))
+    words = ("launch", "local", "--processes", "2", "--", "train", folder / "config.py", "--run-dir", folder / "whole")
+    code, out, errors = command(*words)
+    assert code == 0, out + errors
+    return folder
+
+
+class Launch:
+    """A job of two processes that trains to the run of its name."""
+
+    def __init__(self, name, folder):
+        self.name, self.run_dir, self.launches = name, folder / name, folder / "launches"
+        words = ("--name", name, "--ntasks-per-node", "2", "--time", "30", "--launch-dir", self.launches)
+        words += ("--", "train", folder / "config.py", "--run-dir", self.run_dir)
+        code, out, errors = command("launch", "slurm", *words)
+        assert code == 0, errors
+        self.job = out.split()[3].rstrip(";")
+
+    def verb(self, verb):
+        code, out, errors = command("launch", verb, self.name, "--launch-dir", self.launches)
+        assert code == 0, errors
+        return out
+
+    def output(self):
+        path = self.launches / self.name / f"{self.job}.txt"
+        return path.read_text() if path.exists() else ""
+
+    def words(self):
+        return self.verb("status") + self.output()
+
+    def wait_for_steps(self, restarts):
+        """Until it has run after so many restarts, and far enough that something would be lost."""
+        log = self.run_dir / "metrics.jsonl"
+
+        def trains():
+            began = f"after {restarts} restarts" in self.verb("status") if restarts else True
+            return began and log.exists() and log.stat().st_mtime > time.time() - 0.5 and log.stat().st_size > 1000
+
+        until(trains, 120, self.words)
+
+    def wait_for_end(self):
+        until(lambda: "exit code" in self.verb("status"), 180, self.words)
+        return self.verb("status")
+
+
+def test_a_job_that_is_queued_again_ends_as_if_it_had_not_been(cluster, folder):
+    launch = Launch("two", folder)
+    launch.wait_for_steps(0)
+    assert f"job {launch.job} RUNNING on {HOST}" in launch.verb("status")
+    subprocess.run(["scancel", "--signal=TERM", launch.job], check=True)  # as Slurm does before the time is over
+    launch.wait_for_steps(1)
+    subprocess.run(["scontrol", "requeue", launch.job], check=True)  # as Slurm does for a job of a higher priority
+    said = launch.verb("logs")  # follows it to the end
+    assert launch.verb("status") == f"two job {launch.job} COMPLETED on {HOST} after 2 restarts exit code 0\n"
+    assert "signal 15: saved at step" in said and "test (" in said
+    assert_same_runs(launch.run_dir, folder / "whole")
+
+
+@pytest.mark.parametrize("way", ["stop", "scancel"])
+def test_a_job_that_is_ended_saves_first_and_does_not_return(way, cluster, folder):
+    launch = Launch(way, folder)
+    launch.wait_for_steps(0)
+    if way == "stop":
+        assert "is told to end" in launch.verb("stop")
+    else:
+        subprocess.run(["scancel", launch.job], check=True)
+    assert ("FAILED" if way == "stop" else "CANCELLED") in launch.wait_for_end()
+    assert "signal 15: saved at step" in launch.output()
+    assert 0 < max(leaves_of(launch.run_dir)) < STEPS
+    assert sys.executable in (Path(launch.launches) / way / "job.sh").read_text()
