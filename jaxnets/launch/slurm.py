@@ -30,7 +30,7 @@ _ALLOWED = {  # setting: (pattern, an example)
     "mem": (r"\d+[KMGT]?", "64G"),
     "constraint": (r"[\w.&|*,:()\[\]-]+", "a100 or a100&nvlink"),
     "array": (rf"{_RANGE}(,{_RANGE})*(%[1-9]\d*)?", "0-9 or 0-9%4 (4 at a time)"),
-    "folder": (r"[\w./1427=-]+", "launches: letters, digits and . / _ @ + = -"),
+    "folder": (r"[\w./@+=][\w./@+=-]*", "launches: letters, digits and . / _ @ + = -"),
 }
 
 

@@ -48,7 +48,7 @@ def submit(job: Job, folder: Path) -> Record:
     path = Path(job.folder) / "job.sh"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, text.encode())
-    done = _call(submission(path))
+    done = _call(submission(job))
     number = re.match(r"\d+", done.stdout)
     if done.returncode or number is None:
         raise UsageError(f"sbatch refused {path}: {_said(done)}; change the settings, or ask for what there is by sinfo")
