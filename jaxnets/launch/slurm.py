@@ -57,7 +57,7 @@ class Job(NamedTuple):
 
 
 def script(job: Job) -> str:
-    """The batch file. A run that is told to end saves and exits with 143; then the job is queued again, `retries` times.
+    """The batch file. A run that is told to end saves and exits with 143: the job is queued again, `retries` times.
 
     Raises UsageError if a setting is not allowed.
 

@@ -22,6 +22,8 @@ _PATIENCE = 120.0  # seconds in which a command of Slurm must answer
 _LIVE = {"PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "STAGE_OUT", "SIGNALING"}
 _LIVE |= {"REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESIZING", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
 
+_NO_TASK = "4294967294"  # of an array that ended before any of its tasks began
+
 
 class Task(NamedTuple):
     """How a job stands, or a task of an array."""
@@ -51,7 +53,9 @@ def submit(job: Job, folder: Path) -> Record:
     done = _call(submission(job))
     number = re.match(r"\d+", done.stdout)
     if done.returncode or number is None:
-        raise UsageError(f"sbatch refused {path}: {_said(done)}; change the settings, or ask for what there is by sinfo")
+        raise UsageError(
+            f"sbatch refused {path}: {_said(done)}; change the settings, or ask for what there is by sinfo"
+        )
     kept = Record(job.name, PLACE, {"job": number[0], "folder": str(path.parent.resolve())})
     record.save(kept, folder)
     return kept
@@ -129,9 +133,11 @@ def _shown(line: str) -> Task:
     for name, value in re.findall(r"(?:^|\s)([A-Za-z]+)=(\S*)", line):
         values.setdefault(name, value)
     task = values.get("ArrayTaskId", "").partition("%")[0]  # the waiting ones are one line: 4-9%4
-    of_array = f"{values.get('ArrayJobId')}_{task if task.isdigit() else f'[{task}]'}"
+    number = values.get("ArrayJobId", values["JobId"])
+    if task and task != _NO_TASK:
+        number += f"_{task}" if task.isdigit() else f"_[{task}]"
     return Task(
-        of_array if task else values["JobId"],
+        number,
         values["JobState"],
         _code(values.get("ExitCode", "0:0")),
         values.get("NodeList", "").replace("(null)", ""),

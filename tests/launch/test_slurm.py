@@ -152,5 +152,3 @@ def test_what_is_not_allowed_is_refused(given, words):
     with pytest.raises(UsageError) as refused:
         script(PLAIN._replace(**given))
     assert words in str(refused.value)
-
-

@@ -121,10 +121,11 @@ def test_lines_come_once_and_whole(slurm, jaxnets, tmp_path):
 def test_an_array_is_shown_and_stopped_task_by_task(slurm, jaxnets, tmp_path):
     jaxnets(*LAUNCH, "--array", "0-9%2", "--", "train", "c.py", "--run-dir", "runs/{index}")
     shared = {"ArrayJobId": "1", "ExitCode": "0:0", "Requeue": "1"}
-    tasks = [("3", "RUNNING"), ("4-9%2", "PENDING"), ("0", "COMPLETED")]
+    tasks = [("3", "RUNNING"), ("4-9%2", "PENDING"), ("0", "COMPLETED"), ("4294967294", "CANCELLED")]
     slurm.set("1", [shared | {"ArrayTaskId": task, "JobState": state} for task, state in tasks])
     assert jaxnets("launch", "status", "vit")[1].splitlines() == [
         "vit job 1_3 RUNNING", "vit job 1_[4-9] PENDING", "vit job 1_0 COMPLETED exit code 0",
+        "vit job 1 CANCELLED exit code 0",
     ]  # fmt: skip
     _ = slurm.calls
     jaxnets("launch", "stop", "vit")

@@ -98,7 +98,9 @@ def _free_ports(count):
 
 @contextlib.contextmanager
 def _daemon(words, folder):
-    with open(folder / f"{words[0]}.out", "w") as out, subprocess.Popen(words, stdout=out, stderr=out) as process:
+    """A process that ends with this one, however that happens."""
+    words, name = ["setpriv", "--pdeathsig", "TERM", *words], words[0]
+    with open(folder / f"{name}.out", "w") as out, subprocess.Popen(words, stdout=out, stderr=out) as process:
         try:
             yield
         finally:
@@ -193,3 +195,16 @@ def test_a_job_that_is_ended_saves_first_and_does_not_return(way, cluster, folde
     assert "signal 15: saved at step" in launch.output()
     assert 0 < max(leaves_of(launch.run_dir)) < STEPS
     assert sys.executable in (Path(launch.launches) / way / "job.sh").read_text()
+
+
+def test_of_an_array_only_the_task_that_was_told_to_end_is_queued_again(cluster, tmp_path):
+    (tmp_path / "task.py").write_text(
+        "import os, sys\n"
+        "print('task', sys.argv[1], 'restart', os.environ.get('SLURM_RESTART_COUNT', 0), flush=True)\n"
+        "sys.exit(143 if sys.argv[1] == '1' and 'SLURM_RESTART_COUNT' not in os.environ else 0)\n"
+    )
+    words = ("--name", "tasks", "--array", "0-2", "--launch-dir", tmp_path / "launches", "--wait")
+    code, out, errors = command("launch", "slurm", *words, "--", tmp_path / "task.py", "{index}")
+    lines = {line for line in out.splitlines() if "] task" in line}
+    assert code == 0, out + errors
+    assert lines == {f"[{task}] task {task} restart {restart}" for task, restart in ((0, 0), (1, 0), (1, 1), (2, 0))}

@@ -55,7 +55,7 @@ COMMANDS = (
         (
             "jaxnets launch local --processes 2 -- train configs/digits_mlp.py --run-dir runs/two --loop.epochs 1",
             "jaxnets launch local --processes 2 --dry-run -- experiments/loop_benchmark.py",
-            "jaxnets launch slurm --name digits --time 30 --dry-run -- train configs/digits_mlp.py --run-dir runs/slurm",
+            "jaxnets launch slurm --name digits --time 30 --dry-run -- train configs/digits_mlp.py",
         ),
         _options,
         _launch,
