@@ -10,11 +10,11 @@ from functools import partial
 from pathlib import Path
 
 from jaxnets.cli.command import Command, Parser, Settings
-from jaxnets.cli.launch import local, slurm
+from jaxnets.cli.launch import local, slurm, tpu_vm
 from jaxnets.errors import UsageError
 from jaxnets.launch import record
 
-PLACES = {place.name: place for place in (local.PLACE, slurm.PLACE)}
+PLACES = {place.name: place for place in (local.PLACE, slurm.PLACE, tpu_vm.PLACE)}
 _VERBS = {
     "status": "say how a launch stands",
     "logs": "print what a launch has said, and follow it",
@@ -56,6 +56,8 @@ COMMANDS = (
             "jaxnets launch local --processes 2 -- train configs/digits_mlp.py --run-dir runs/two --loop.epochs 1",
             "jaxnets launch local --processes 2 --dry-run -- experiments/loop_benchmark.py",
             "jaxnets launch slurm --name digits --time 30 --dry-run -- train configs/digits_mlp.py",
+            "jaxnets launch tpu-vm --name vit --zone us-west4-a --accelerator v5litepod-16 --spot --queued --dry-run "
+            "-- train configs/digits_mlp.py --run-dir gs://bucket/vit",
         ),
         _options,
         _launch,
