@@ -15,6 +15,9 @@ jaxnets models [NAME|CONFIG] [--input H,W,C] [--outputs N] [--json] [--a.b.c VAL
 jaxnets doctor [--json]
 jaxnets launch local --processes N [--devices-per-process D] [--dry-run] -- train CONFIG … | SCRIPT.py …
 jaxnets launch slurm --name NAME [--nodes N] [--gpus-per-node G] [--time LIMIT] … [--wait] [--dry-run] -- train CONFIG …
+jaxnets launch gke --name NAME --image IMAGE --tpu CHIP:TOPOLOGY | --gpus-per-node [TYPE:]G … [--dry-run] -- PROGRAM
+jaxnets launch sky --name NAME --accelerators NAME:COUNT [--nodes N] [--spot] … [--dry-run] -- PROGRAM
+jaxnets launch ssh --hosts A,B --name NAME | --folder PATH … [--dry-run] -- PROGRAM
 """
 
 from __future__ import annotations

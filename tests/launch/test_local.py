@@ -10,7 +10,7 @@ import pytest
 from small import command
 
 from jaxnets.errors import UsageError
-from jaxnets.launch import local
+from jaxnets.launch import local, processes
 
 SCRIPT = """
 import os, signal, sys, time
@@ -86,7 +86,7 @@ def test_the_one_that_failed_is_named_and_the_others_are_ended(failure, code, wo
 
 
 def test_a_frozen_process_is_named_when_the_others_have_lost_it(script, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(local, "_GRACE", 1.0)
+    monkeypatch.setattr(processes, "_GRACE", 1.0)
     body = "if index == 2:\n    os.kill(os.getpid(), signal.SIGSTOP)\ntime.sleep(0.5)\nsys.exit(6)\n"
     assert local.launch(script(body), processes=3) == 1
     assert "process 2 of 3 did not answer any more" in capsys.readouterr().err
@@ -94,7 +94,7 @@ def test_a_frozen_process_is_named_when_the_others_have_lost_it(script, tmp_path
 
 
 def test_others_that_do_not_end_are_killed(script, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(local, "_GRACE", 0.3)
+    monkeypatch.setattr(processes, "_GRACE", 0.3)
     assert local.launch(script(f"if index == 0:\n    sys.exit(3)\n{FOREVER}"), processes=3) == 3
     assert "process 0 of 3 ended with exit code 3" in capsys.readouterr().err
     assert all_gone(pids(tmp_path, 3))

@@ -10,11 +10,11 @@ from functools import partial
 from pathlib import Path
 
 from jaxnets.cli.command import Command, Parser, Settings
-from jaxnets.cli.launch import local, slurm, tpu_vm
+from jaxnets.cli.launch import gke, local, sky, slurm, ssh, tpu_vm
 from jaxnets.errors import UsageError
 from jaxnets.launch import record
 
-PLACES = {place.name: place for place in (local.PLACE, slurm.PLACE, tpu_vm.PLACE)}
+PLACES = {place.name: place for place in (local.PLACE, gke.PLACE, sky.PLACE, slurm.PLACE, ssh.PLACE, tpu_vm.PLACE)}
 _VERBS = {
     "status": "say how a launch stands",
     "logs": "print what a launch has said, and follow it",
@@ -58,6 +58,9 @@ COMMANDS = (
             "jaxnets launch slurm --name digits --time 30 --dry-run -- train configs/digits_mlp.py",
             "jaxnets launch tpu-vm --name vit --zone us-west4-a --accelerator v5litepod-16 --spot --queued --dry-run "
             "-- train configs/digits_mlp.py --run-dir gs://bucket/vit",
+            "jaxnets launch gke --name vit --image jaxnets:1 --tpu v6e:4x4 --dry-run -- train configs/digits_mlp.py",
+            "jaxnets launch sky --name vit --accelerators H100:8 --spot --dry-run -- train configs/digits_mlp.py",
+            "jaxnets launch ssh --hosts node1,node2 --folder /shared/code --dry-run -- train configs/digits_mlp.py",
         ),
         _options,
         _launch,
