@@ -16,7 +16,6 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -26,6 +25,7 @@ HEARTBEAT = 60.0  # seconds without a sign of life after which a process counts 
 _DAY = 86_400_000  # milliseconds: who is lost is noticed by heartbeats, so that waiting itself has no limit
 _POLL = 0.2  # seconds between two looks at what others ask
 _SPACE = "jaxnets"  # of our keys in the service
+_SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")  # what jax reads
 _GONE = ("Gloo", "NCCL", "coordination", "UNAVAILABLE", "peer", "heartbeat")  # words of a broken collective
 
 
@@ -66,7 +66,8 @@ def given(coordinator: str | None, processes: int | None, index: int | None) -> 
 def find(environ: Mapping[str, str], *, tpu: bool = False) -> Place | None:
     """What says that this process is one of several; None if nothing does, and then nothing is started.
 
-    tpu: whether this machine has TPU chips. Raises UsageError if a launcher is there that jax cannot ask.
+    tpu: whether jax finds the TPU cluster of this machine. Asks in jax's own order (docs/processes.md).
+    Raises UsageError if a launcher is there that jax cannot ask.
 
     >>> find({"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1", "OMPI_MCA_orte_hnp_uri": "…"}).found
     'Open MPI'
@@ -85,8 +86,8 @@ def find(environ: Mapping[str, str], *, tpu: bool = False) -> Place | None:
         return place._replace(coordinator=coordinator, count=_whole(environ, "OMPI_COMM_WORLD_SIZE"), index=rank)
     # A shell inside an allocation has the job's number of tasks too, but only a step has a list of its nodes.
     tasks = _whole(environ, "SLURM_STEP_NUM_TASKS") or _whole(environ, "SLURM_NTASKS")
-    if "SLURM_STEP_NODELIST" in environ and "SLURM_PROCID" in environ and tasks > 1:
-        return Place(found="Slurm")
+    if all(name in environ for name in _SLURM) and tasks > 1:
+        return Place(count=tasks, index=_whole(environ, "SLURM_PROCID"), found="Slurm")
     if tpu:
         return Place(found="the TPU's own metadata")
     if "KUBERNETES_SERVICE_HOST" in environ and "JOB_COMPLETION_INDEX" in environ:
@@ -100,9 +101,22 @@ def _whole(environ: Mapping[str, str], name: str) -> int:
 
 
 def _has_tpu(environ: Mapping[str, str]) -> bool:
-    """Whether jax will use TPU chips that are in this machine."""
-    wanted = environ.get("JAX_PLATFORMS", "tpu").split(",")
-    return "tpu" in wanted and any((*Path("/dev").glob("accel[0-9]*"), *Path("/dev/vfio").glob("[0-9]*")))
+    """Whether jax will use TPU chips of this machine, and finds in its metadata which others belong to them."""
+    if "tpu" not in (environ.get("JAX_PLATFORMS") or "tpu").split(","):
+        return False
+    from jax._src import clusters  # no public name; what is asked here is what `initialize` will ask
+
+    with contextlib.suppress(Exception):  # chips and no metadata: a machine on its own
+        return any(cluster.is_env_present() for cluster in (clusters.GkeTpuCluster, clusters.GceTpuCluster))
+    return False
+
+
+def _own_device(environ: Mapping[str, str]) -> int | None:
+    """The GPU of this process where a launcher starts one process for each; None: all, or JAX_LOCAL_DEVICE_IDS."""
+    names = ("OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID")
+    if environ.get("JAX_LOCAL_DEVICE_IDS"):
+        return None
+    return next((_whole(environ, name) for name in names if name in environ), None)
 
 
 @contextlib.contextmanager
@@ -135,6 +149,7 @@ def _start(place: Place, heartbeat: float, wait: float) -> None:
             import kubernetes  # noqa: F401 # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise MissingExtra("kubernetes", extra="k8s", purpose="to find the other pods of the job") from error
+    known = place.coordinator is not None  # then jax need not look: not every launcher that it would ask can answer
     # Its handler of SIGTERM would take the place of ours, and knows nothing of Ctrl-C.
     jax.config.update("jax_enable_preemption_service", False)
     try:
@@ -142,6 +157,8 @@ def _start(place: Place, heartbeat: float, wait: float) -> None:
             place.coordinator,
             place.count,
             place.index,
+            local_device_ids=_own_device(os.environ) if known else None,
+            cluster_detection_method="deactivate" if known else None,
             initialization_timeout=int(wait),
             heartbeat_timeout_seconds=max(1, round(heartbeat)),
             shutdown_timeout_seconds=max(1, round(heartbeat)),

@@ -40,7 +40,7 @@ from jaxnets.checkpoint import Checkpoints
 from jaxnets.config import Experiment
 from jaxnets.data import Schema
 from jaxnets.dispatch import Dispatch, choose, forget_program
-from jaxnets.errors import CheckpointError, ConfigError, Interrupted, NonFiniteError, UsageError, near
+from jaxnets.errors import CheckpointError, ConfigError, DataError, Interrupted, NonFiniteError, UsageError, near
 from jaxnets.files import read_json, write_atomically
 from jaxnets.folders import refuse_series
 from jaxnets.loop import Actions, Cadence, Notes, fit
@@ -94,6 +94,7 @@ def run(
                 _open(sinks, run_dir, stack)
             return Result(run_dir, read_json(run_dir / "result.json"))
         dataset = admit_data(experiment)
+        _check_same(experiment, dataset.schema)
         _check_fit(experiment, dataset.schema, run_dir)
         admitted = admit(experiment, dataset)
         _check_teacher(admitted, run_dir, tuple(allow))
@@ -110,6 +111,22 @@ def _open(openers: Iterable[Opener], run_dir: Path, stack: contextlib.ExitStack)
         sinks.append(opener(metrics.read(run_dir / "metrics.jsonl")))
         stack.callback(sinks[-1].close)
     return sinks
+
+
+def _check_same(experiment: Experiment, schema: Schema) -> None:
+    """ConfigError or DataError if this process has not the config or the data of process 0: they train one model."""
+    own = {"config": json.loads(config.dump(experiment)), "data": schema.fingerprint}
+    first = distributed.of_first("experiment", own)
+    who = f"process {distributed.index()} of {distributed.count()}"
+    changed = config.difference(first["config"], own["config"])
+    if changed:
+        lines = "\n".join(f"  {path}: {there!r} -> {here!r}" for path, (there, here) in changed.items())
+        raise ConfigError(f"{who} has another config than process 0:\n{lines}\ngive all the same file and options")
+    if first["data"] != own["data"]:
+        raise DataError(
+            f"{schema.source} of {who} is not that of process 0 (sha256 {own['data'][:12]}…, there "
+            f"{first['data'][:12]}…); give all processes the same data"
+        )
 
 
 def _check_fit(experiment: Experiment, schema: Schema, run_dir: Path) -> None:

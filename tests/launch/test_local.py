@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from processes import all_gone
 from small import command
 
 from jaxnets.errors import UsageError
@@ -38,22 +39,6 @@ def pids(folder, count):
         assert time.monotonic() < until, f"only {files} began"
         time.sleep(0.01)
     return [int((folder / f"pid{index}").read_text()) for index in range(count)]
-
-
-def gone(pid):
-    """Whether a process has ended; one that nobody has waited for yet counts as ended."""
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] in "ZX"
-    except FileNotFoundError:
-        return True
-
-
-def all_gone(found, seconds=5.0):
-    until = time.monotonic() + seconds
-    while not all(map(gone, found)) and time.monotonic() < until:
-        time.sleep(0.01)
-    return all(map(gone, found))
 
 
 def start(words, *more):
