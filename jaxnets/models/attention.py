@@ -9,7 +9,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jaxnets.axes import Divided, named
 from jaxnets.models.layers import Dropout, DropPath
+
+BLOCK_RULES = (  # tensor parallelism of a `Block`: whole heads, and columns of the MLP, on each device
+    Divided("attention/out/kernel", -2, "heads"),
+    Divided("attention/qkv/kernel", -1, "kv_heads"),
+    Divided("attention/qkv/bias", -1, "kv_heads"),
+    Divided("mlp/in/kernel", -1, "mlp_width"),
+    Divided("mlp/in/bias", -1, "mlp_width"),
+    Divided("mlp/out/kernel", -2, "mlp_width"),
+)
 
 
 def rotary(
@@ -45,6 +55,8 @@ def attend(
 class Attention(nn.Module):
     """Self-attention with one fused projection for queries, keys and values.
 
+    It gives, for each key-value head, the queries that share it, its key and its value, so that devices which divide
+    the projection hold whole heads and nothing moves between them before the output.
     With a `cache` collection present the tokens stand at its `index`, see what was cached before them, and are added.
     """
 
@@ -60,15 +72,16 @@ class Attention(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b t d"]) -> Float[Array, "b t d"]:
         b, t, d = x.shape
-        width = d // self.heads
+        width, group = d // self.heads, self.heads // self.kv_heads
         qkv = nn.Dense(
             (self.heads + 2 * self.kv_heads) * width,
             use_bias=self.bias,
             kernel_init=self.kernel_init,
             dtype=self.dtype,
             name="qkv",
-        )(x).reshape(b, t, self.heads + 2 * self.kv_heads, width)
-        q, k, v = jnp.split(qkv, (self.heads, self.heads + self.kv_heads), axis=2)
+        )(x).reshape(b, t, self.kv_heads, group + 2, width)
+        qkv = named(qkv, "batch", None, "heads", None, None)
+        q, k, v = qkv[:, :, :, :group].reshape(b, t, self.heads, width), qkv[:, :, :, group], qkv[:, :, :, group + 1]
         start: Any = 0
         cached = self.has_variable("cache", "keys")
         if cached:
@@ -79,7 +92,7 @@ class Attention(nn.Module):
         if cached:
             k, v = self._remember(k, v, start)
         mask = positions[:, None] >= jnp.arange(k.shape[1])[None] if self.causal else None
-        y = attend(q, k, v, mask=mask).reshape(b, t, d)
+        y = named(attend(q, k, v, mask=mask).reshape(b, t, d), "batch", None, "heads")
         return nn.Dense(d, use_bias=self.bias, kernel_init=self.out_init, dtype=self.dtype, name="out")(y)
 
     def _remember(self, k: Array, v: Array, start: Any) -> tuple[Array, Array]:
@@ -114,11 +127,11 @@ class Block(nn.Module):
             kernel_init=self.kernel_init, out_init=self.out_init, dtype=self.dtype, name="attention",
         )(y)  # fmt: skip
         y = Dropout(self.dropout, name="attention_dropout")(y, train=train)
-        x = x + DropPath(drop_path, name="attention_drop_path")(y, train=train)
+        x = named(x + DropPath(drop_path, name="attention_drop_path")(y, train=train), "batch", None, None)
         y = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name="mlp_norm")(x)
         y = MLPBlock(self.mlp_width, self.kernel_init, self.out_init, self.dtype, name="mlp")(y)
         y = Dropout(self.dropout, name="mlp_dropout")(y, train=train)
-        return x + DropPath(drop_path, name="mlp_drop_path")(y, train=train)
+        return named(x + DropPath(drop_path, name="mlp_drop_path")(y, train=train), "batch", None, None)
 
 
 class MLPBlock(nn.Module):
@@ -132,4 +145,5 @@ class MLPBlock(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b t d"]) -> Float[Array, "b t d"]:
         y = nn.Dense(self.width, kernel_init=self.kernel_init, dtype=self.dtype, name="in")(x)
-        return nn.Dense(x.shape[-1], kernel_init=self.out_init, dtype=self.dtype, name="out")(nn.gelu(y))
+        y = named(nn.gelu(y), "batch", None, "width")
+        return nn.Dense(x.shape[-1], kernel_init=self.out_init, dtype=self.dtype, name="out")(y)

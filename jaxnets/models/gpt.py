@@ -13,13 +13,19 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxnets.models.attention import Block
+from jaxnets.axes import Divided, named
+from jaxnets.models.attention import BLOCK_RULES, Block
 from jaxnets.models.layers import Dropout, drop_path_rates
 from jaxnets.models.linen import from_linen
 from jaxnets.models.stack import Remat, Stack
 from jaxnets.types import Model, experiment_dataclass, number
 
 _NORMAL = nn.initializers.normal(0.02)
+RULES = (
+    *BLOCK_RULES,
+    Divided("embed/embedding", -2, "vocabulary"),
+    Divided("head/kernel", -1, "vocabulary"),
+)
 
 
 @experiment_dataclass
@@ -110,7 +116,7 @@ class _GPT(nn.Module):
         if self.positions == "learned":
             table = self.param("positions", _NORMAL, (self.context, self.width))
             x = x + jnp.take(table, start + jnp.arange(tokens.shape[1]), axis=0)[None].astype(x.dtype)
-        x = Dropout(self.dropout, name="dropout")(x, train=train)
+        x = named(Dropout(self.dropout, name="dropout")(x, train=train), "batch", None, None)
         block = partial(
             Block, self.heads, self.kv_heads, self.mlp_width, True, self.positions == "rotary", self.dropout,
             kernel_init=_NORMAL, out_init=nn.initializers.normal(0.02 / (2 * self.depth) ** 0.5), dtype=self.dtype,
@@ -119,7 +125,9 @@ class _GPT(nn.Module):
         x = Stack(block, self.depth, unroll=self.unroll, remat=self.remat, name="blocks")(x, train, rates)
         x = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name="norm")(x)
         if self.tied:
-            return embed.attend(x).astype(jnp.float32)
-        return nn.Dense(
-            self.vocabulary_size, use_bias=False, kernel_init=_NORMAL, dtype=self.dtype, name="head"
-        )(x).astype(jnp.float32)  # fmt: skip
+            logits = embed.attend(x)
+        else:
+            logits = nn.Dense(
+                self.vocabulary_size, use_bias=False, kernel_init=_NORMAL, dtype=self.dtype, name="head"
+            )(x)  # fmt: skip
+        return named(logits.astype(jnp.float32), "batch", None, "vocabulary")

@@ -12,11 +12,14 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxnets.models.attention import Block
+from jaxnets.axes import named
+from jaxnets.models.attention import BLOCK_RULES, Block
 from jaxnets.models.layers import Dropout, drop_path_rates
 from jaxnets.models.linen import from_linen
 from jaxnets.models.stack import Remat, Stack
 from jaxnets.types import Model, experiment_dataclass, number
+
+RULES = BLOCK_RULES  # the head has few classes
 
 
 @experiment_dataclass
@@ -102,6 +105,7 @@ class _ViT(nn.Module):
             x = jnp.concatenate([jnp.broadcast_to(token, (b, 1, self.width)).astype(x.dtype), x], axis=1)
         positions = self.param("positions", nn.initializers.normal(0.02), (1, x.shape[1], self.width))
         x = Dropout(self.dropout, name="dropout")(x + positions.astype(x.dtype), train=train)
+        x = named(x, "batch", None, None)
         block = partial(Block, self.heads, self.heads, self.mlp_width, False, False, self.dropout, dtype=self.dtype)
         rates = drop_path_rates(self.drop_path, self.depth)
         x = Stack(block, self.depth, unroll=self.unroll, remat=self.remat, name="blocks")(x, train, rates)

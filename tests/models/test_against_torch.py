@@ -47,6 +47,12 @@ def linear(weights, name):
     return {"kernel": weights[f"{name}.weight"].T, "bias": weights[f"{name}.bias"]}
 
 
+def head_by_head(parts, heads=4):
+    """Queries, keys and values (…, d) as our fused projection gives them: all three of a head side by side."""
+    split = [part.reshape(*part.shape[:-1], heads, -1) for part in parts]
+    return np.stack(split, axis=-2).reshape(*parts[0].shape[:-1], -1)
+
+
 def nested(prefix, values):
     return {f"{prefix}/{name}": value for name, value in values.items()}
 
@@ -170,8 +176,7 @@ def test_vision_transformer():
             f"{layer}.{number}.output.dense" if "query" in start else find(number, "fc2"),
         )
         return {
-            "attention/qkv/kernel": np.concatenate([q["kernel"], k["kernel"], v["kernel"]], axis=1),
-            "attention/qkv/bias": np.concatenate([q["bias"], k["bias"], v["bias"]]),
+            **nested("attention/qkv", {leaf: head_by_head([q[leaf], k[leaf], v[leaf]]) for leaf in ("kernel", "bias")}),
             **nested("attention/out", linear(weights, out)),
             **nested("attention_norm", norm_of(weights, find(number, "layernorm_before"))),
             **nested("mlp_norm", norm_of(weights, find(number, "layernorm_after"))),
@@ -220,6 +225,9 @@ def test_gpt2():
         for ours, theirs in pairs.items():  # its Conv1D keeps kernels as we do, inputs first
             found[f"{ours}/kernel"] = weights[f"{name}.{theirs}.weight"]
             found[f"{ours}/bias"] = weights[f"{name}.{theirs}.bias"]
+        for leaf in ("kernel", "bias"):
+            path = f"attention/qkv/{leaf}"
+            found[path] = head_by_head(np.split(found[path], 3, axis=-1))
         found |= nested("attention_norm", norm_of(weights, f"{name}.ln_1"))
         return found | nested("mlp_norm", norm_of(weights, f"{name}.ln_2"))
 
@@ -244,15 +252,10 @@ def test_rotary_positions_and_a_free_head():
     reference = transformers.GPTNeoXForCausalLM(config).eval()
     weights = randomised(reference)
 
-    def fused(name):
-        """Its rows run head by head, query, key and value in each; ours query by query, key by key, value by value."""
-        kernel = weights[f"{name}.weight"].T.reshape(32, 4, 3, 8).swapaxes(1, 2).reshape(32, 96)
-        return {"kernel": kernel, "bias": weights[f"{name}.bias"].reshape(4, 3, 8).swapaxes(0, 1).reshape(96)}
-
     def block(number):
         name = f"gpt_neox.layers.{number}"
         return {
-            **nested("attention/qkv", fused(f"{name}.attention.query_key_value")),
+            **nested("attention/qkv", linear(weights, f"{name}.attention.query_key_value")),  # head by head, as ours
             **nested("attention/out", linear(weights, f"{name}.attention.dense")),
             **nested("mlp/in", linear(weights, f"{name}.mlp.dense_h_to_4h")),
             **nested("mlp/out", linear(weights, f"{name}.mlp.dense_4h_to_h")),
