@@ -228,6 +228,11 @@ def check_schema(experiment: Experiment, schema: Schema) -> None:
             f"data.context {experiment.data.context} says nothing about {schema.source}, which holds "
             f"{schema.input_kind}s; set it to none"
         )
+    if experiment.data.vocabulary not in (None, schema.vocabulary_size):
+        raise ConfigError(
+            f"data.vocabulary {experiment.data.vocabulary} is not that of {schema.source}, which has "
+            f"{schema.vocabulary_size} tokens; set it to none"
+        )
     weights = getattr(experiment.task, "class_weights", None)
     if weights is not None and len(weights) != len(schema.classes):
         raise ConfigError(

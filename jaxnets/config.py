@@ -97,6 +97,7 @@ _RULES: dict[str, tuple[Any, str]] = {
     "probability": _PART,
     "smallest": _PART,
     "largest": _PART,
+    "area": (lambda x: 0 < x <= 1, "a number above 0 and at most 1"),
     "aspect": (lambda x: 0 < x <= 1, "a number above 0 and at most 1"),
     "bits": (lambda x: 1 <= x <= 8, "a whole number from 1 to 8"),
     "threshold": (lambda x: 0 <= x <= 256, "a number from 0 to 256"),
@@ -446,6 +447,11 @@ def _check_fit(experiment: Experiment) -> None:
     _check_loss(experiment.task)
     if isinstance(model, ViT | GPT) and model.width % model.heads:
         raise ConfigError(f"model.width {model.width} does not divide over model.heads {model.heads}")
+    if isinstance(model, ViT) and model.positions == "sincos2d" and (model.width % 4 or model.width < 8):
+        raise ConfigError(
+            f"model.width {model.width} cannot hold sincos2d positions; use a multiple of 4 from 8 on, "
+            "or learned positions"
+        )
     if isinstance(model, GPT) and model.positions == "rotary" and (model.width // model.heads) % 2:
         raise ConfigError(
             f"model.width {model.width} over model.heads {model.heads} is {model.width // model.heads} a head; "

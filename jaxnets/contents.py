@@ -77,6 +77,8 @@ def counted(dataset: Dataset) -> list[tuple[str, ...]]:
             values = [split.arrays["targets"][:, index] for split in splits]
             for words, measure in (("least", np.min), ("mean", np.mean), ("largest", np.max)):
                 rows.append((f"{words} {name}", *(f"{measure(column):.5g}" for column in values)))
+    elif splits[0].reader is not None:
+        rows.append(("tokens", *(f"{split.length * split.stride:,}" for split in splits)))
     else:
         rows.append(("tokens", *(f"{len(split.arrays['tokens']):,}" for split in splits)))
         rows.append(("different tokens", *(f"{len(np.unique(split.arrays['tokens'])):,}" for split in splits)))

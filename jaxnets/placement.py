@@ -44,9 +44,10 @@ def _sizes(experiment: Experiment, schema: Schema) -> dict[str, int]:
     """What the rules divide, in the words of the model's config."""
     model = experiment.model
     heads = getattr(model, "heads", 0)
+    multiple = getattr(model, "vocabulary_multiple", 1)
     return {
         "heads": heads,
         "kv_heads": getattr(model, "kv_heads", None) or heads,
         "mlp_width": getattr(model, "mlp_width", None) or 4 * getattr(model, "width", 0),
-        "vocabulary": schema.num_outputs,
+        "vocabulary": -(-schema.num_outputs // multiple) * multiple,
     }

@@ -442,10 +442,10 @@ class _Run:
     def _orders(self, first: int, count: int) -> np.ndarray:
         """The example ids (count, batch) of batches `first` and on."""
         size, overfit = self.experiment.data.batch_size, self.experiment.loop.overfit_batch
-        seed, length = int(self.experiment.seed), self.train.length
+        how = {"batch_size": size, "length": self.train.length, "groups": self.train.groups}
         if overfit:
-            return np.repeat(data.orders(seed, 0, 1, batch_size=size, length=length), count, axis=0)
-        return data.orders(seed, first, count, batch_size=size, length=length)
+            return np.repeat(data.orders(int(self.experiment.seed), 0, 1, **how), count, axis=0)
+        return data.orders(int(self.experiment.seed), first, count, **how)
 
     def _check_program(self) -> None:
         """Refuses to continue with a step that is another function than before, where nothing says why it should be."""
@@ -623,7 +623,7 @@ class _Run:
 
     def _samples(self, params: PyTree, state: PyTree) -> None:
         """`samples.txt`: what a language model of bytes writes when it continues the test text."""
-        if self.schema.input_kind != "token" or self.schema.vocabulary_size != 256:
+        if "tokens" not in self.dataset.splits["test"].arrays or self.schema.vocabulary_size != 256:
             return
         from jaxnets.generate import generate
 

@@ -26,7 +26,7 @@ def check(dataset: Dataset, *, batch_size: int) -> None:
 
 
 def _check_inputs(split: Split, schema: Schema, place: str) -> None:
-    if schema.input_kind == "token":
+    if schema.input_kind == "token" and split.reader is None:
         tokens = split.arrays["tokens"]
         if tokens.size and int(tokens.max()) >= schema.vocabulary_size:
             at = int(np.flatnonzero(tokens >= schema.vocabulary_size)[0])
@@ -36,8 +36,10 @@ def _check_inputs(split: Split, schema: Schema, place: str) -> None:
         return
     if split.reader is not None:  # what it reads is checked row by row, when it is read
         found = split.reader.leaves["inputs"].shape
-        if found != schema.input_shape:
-            raise DataError(f"{place} reads inputs of {found}; they must be {schema.input_shape}")
+        more = schema.input_kind == "token"  # the token after a window, which its last one predicts
+        wanted = tuple(size + more for size in schema.input_shape)
+        if found != wanted:
+            raise DataError(f"{place} reads inputs of {found}; they must be {wanted}")
         return
     inputs = split.arrays["inputs"]
     if inputs.shape != (split.length, *schema.input_shape):

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 
 import numpy as np
 
 
-def order(seed: int, number: int, *, batch_size: int, length: int) -> np.ndarray:
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Examples that lie together and are read together, so that they are shuffled among near ones, not among all.
+
+    sizes: (g,) examples of each, which are numbered one after the other
+    pool:  examples that are shuffled among each other, once the groups have been
+    """
+
+    sizes: np.ndarray
+    pool: int
+
+
+def order(seed: int, number: int, *, batch_size: int, length: int, groups: Groups | None = None) -> np.ndarray:
     """The example ids (batch_size,) of global batch `number`; the same for any number of processes.
 
     The stream is one permutation of `length` examples after the other, each drawn from (seed, epoch); a batch may span
@@ -16,16 +29,18 @@ def order(seed: int, number: int, *, batch_size: int, length: int) -> np.ndarray
     >>> sorted(int(i) for n in range(2) for i in order(0, n, batch_size=3, length=6))
     [0, 1, 2, 3, 4, 5]
     """
-    return orders(seed, number, 1, batch_size=batch_size, length=length)[0]
+    return orders(seed, number, 1, batch_size=batch_size, length=length, groups=groups)[0]
 
 
-def orders(seed: int, first: int, count: int, *, batch_size: int, length: int) -> np.ndarray:
+def orders(
+    seed: int, first: int, count: int, *, batch_size: int, length: int, groups: Groups | None = None
+) -> np.ndarray:
     """The ids (count, batch_size) of batches `first` and on, as `order` gives them one by one."""
     start, missing = first * batch_size, count * batch_size
     parts = []
     while missing:
         epoch, offset = divmod(start, length)
-        part = _permutation(seed, epoch, length)[offset : offset + missing]
+        part = _permutation(seed, epoch, length, groups)[offset : offset + missing]
         parts.append(part)
         start += len(part)
         missing -= len(part)
@@ -41,7 +56,16 @@ def shard(ids: np.ndarray, *, index: int, count: int) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=3)
-def _permutation(seed: int, epoch: int, length: int) -> np.ndarray:
-    found = np.random.Generator(np.random.Philox([seed, epoch])).permutation(length).astype(np.int32)
+def _permutation(seed: int, epoch: int, length: int, groups: Groups | None) -> np.ndarray:
+    draw = np.random.Generator(np.random.Philox([seed, epoch]))
+    found = (draw.permutation(length) if groups is None else _grouped(draw, groups)).astype(np.int32)
     found.setflags(write=False)
     return found
+
+
+def _grouped(draw: np.random.Generator, groups: Groups) -> np.ndarray:
+    """All examples: groups in random order, and then each pool of what follows each other in random order."""
+    starts = np.cumsum(groups.sizes) - groups.sizes
+    shuffled = draw.permutation(len(groups.sizes))
+    ids = np.concatenate([np.arange(starts[g], starts[g] + groups.sizes[g]) for g in shuffled])
+    return ids[np.lexsort((draw.random(len(ids)), np.arange(len(ids)) // groups.pool))]

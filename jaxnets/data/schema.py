@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnets.data.order import Groups
 from jaxnets.data.reader import Reader
 from jaxnets.data.table.columns import Column
 from jaxnets.errors import DataError
@@ -122,6 +123,7 @@ class Split(NamedTuple):
 
     rows:    (length,) where each example stands in the source; None = it begins at token `first` + i·stride
     origins: (name, first row) of each file of the source, in order
+    groups:  which examples of a streamed split lie together; None = all are as near
 
     >>> split = Split({}, 2, rows=np.array([4, 12]), origins=(("a.parquet", 0), ("b.parquet", 10)))
     >>> split.row(np.array([1])).tolist(), split.where(1)
@@ -136,6 +138,7 @@ class Split(NamedTuple):
     first: int = 0  # token
     origins: tuple[tuple[str, int], ...] = ()
     reader: Reader | None = None
+    groups: Groups | None = None
 
     def row(self, ids: Any) -> np.ndarray:
         """The rows, or first tokens, of these examples in the source."""
@@ -146,7 +149,8 @@ class Split(NamedTuple):
         """An example's file and row, for a message."""
         row = int(self.row(example))
         name, start = next(((n, s) for n, s in reversed(self.origins) if s <= row), ("", 0))
-        return f"{name}, {'row' if self.window is None else 'byte'} {row - start}".lstrip(", ")
+        unit = "row" if self.window is None else "byte" if self.reader is None else "token"
+        return f"{name}, {unit} {row - start}".lstrip(", ")
 
 
 class Dataset(NamedTuple):

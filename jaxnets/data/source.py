@@ -6,8 +6,9 @@ from typing import Literal
 
 import numpy as np
 
-from jaxnets.data import parquet, text, tfds
+from jaxnets.data import images, parquet, synthetic, text, tfds, tokens
 from jaxnets.data.augment import Augmentation
+from jaxnets.data.images import Images
 from jaxnets.data.partition import split_rows
 from jaxnets.data.schema import Dataset, Schema, Split, moments
 from jaxnets.data.table import source as table
@@ -17,14 +18,14 @@ from jaxnets.data.tfds import BUILTIN
 from jaxnets.errors import ConfigError, DataError, near
 from jaxnets.types import experiment_dataclass, stage
 
+KINDS = ("tfds", "parquet", "images", "text", "tokens", "table", "synthetic")
+
 
 @experiment_dataclass
 class Data:
     """Where examples come from and how they become batches."""
 
-    source: str = (
-        "digits"  # digits, breast_cancer, wine, diabetes, python_text, or KIND:NAME with tfds, parquet, text, table
-    )
+    source: str = "digits"  # or breast_cancer, wine, diabetes, python_text; or KIND:NAME, KIND one of KINDS
     batch_size: int = 128  # examples a step, over all devices
     valid: float = 0.1  # share held out for validation, where the source does not say
     test: float = 0.2  # share held out for the test, where the source does not say
@@ -32,6 +33,7 @@ class Data:
     folds: int | None = None  # cross-validation: one of so many parts is the test split, in place of `test`
     fold: int = 0  # which one, from 0
     context: int | None = None  # tokens a window, for text
+    vocabulary: int | None = None  # how many tokens there are, for tokens
     standardize: bool = True  # inputs to mean 0 and deviation 1, fitted on the train split
     augment: tuple[Augmentation, ...] = stage(())
     placement: Literal["auto", "device", "host"] = "auto"  # where the train split lives while training
@@ -41,6 +43,7 @@ class Data:
     target: str | None = None  # the column of a table that is learned, or several with commas between them
     split_by: str = "random"  # or order, sklearn, column:NAME, file:PATH (rows of the test split); for tables
     columns: Columns = stage(Columns())  # how the columns of a table are read and fitted
+    images: Images = stage(Images())  # how encoded images that are read while training become arrays
 
 
 def load(config: Data) -> Dataset:
@@ -50,10 +53,10 @@ def load(config: Data) -> Dataset:
         if kind not in BUILTIN:
             raise ConfigError(
                 f"data.source {config.source!r} is not known; use one of {', '.join(BUILTIN)}, "
-                f"tfds:NAME, parquet:NAME, text:FILE or table:FILE{near(kind, BUILTIN)}"
+                f"KIND:NAME with {', '.join(KINDS)}{near(kind, (*BUILTIN, *KINDS))}"
             )
         if kind == "python_text":
-            return _tokens(config, *tfds.read_python_text())
+            return _text(config, *tfds.read_python_text())
         return _table(config, tfds.read_builtin(kind))
     match kind:
         case "tfds":
@@ -61,10 +64,16 @@ def load(config: Data) -> Dataset:
         case "parquet":
             return _table(config, parquet.read(name))
         case "text":
-            return _tokens(config, *text.read(name))
+            return _text(config, *text.read(name))
         case "table":
             return table.read(config, name)
-    raise ConfigError(f"data.source {config.source!r}: {kind} is no kind of source; use tfds, parquet, text or table")
+        case "images":
+            return images.read(config, name)
+        case "tokens":
+            return tokens.read(config, name)
+        case "synthetic":
+            return synthetic.read(config, name)
+    raise ConfigError(f"data.source {config.source!r}: {kind} is no kind of source; use {', '.join(KINDS)}")
 
 
 def _table(config: Data, table: Table) -> Dataset:
@@ -107,19 +116,12 @@ def is_text(source: str) -> bool:
     >>> is_text("text:shakespeare.txt"), is_text("python_text"), is_text("wine")
     (True, True, False)
     """
-    return source.partition(":")[0] in ("text", "python_text")
+    return source.partition(":")[0] in ("text", "tokens", "python_text") or source.startswith("synthetic:tokens")
 
 
-def _tokens(config: Data, tokens: np.ndarray, files: dict[str, str], fingerprint: str) -> Dataset:
+def _text(config: Data, tokens: np.ndarray, files: dict[str, str], fingerprint: str) -> Dataset:
     """Consecutive splits of one text: test, then train, then valid, which follows what is trained on as in nanoGPT."""
-    window = config.context
-    if config.folds is not None:
-        raise ConfigError(
-            f"data.folds {config.folds}: {config.source} is one text, whose splits follow each other; leave data.folds "
-            "out (other seeds, as by train --seeds, tell how much a figure varies)"
-        )
-    if window is None:
-        raise ConfigError(f"data.context is none, but {config.source} is text; give the tokens of a window, as in 64")
+    window = text.check_window(config)
     total = len(tokens)
     begins = {"train": round(config.test * total), "valid": total - round(config.valid * total), "test": 0}
     ends = {"train": begins["valid"], "valid": total, "test": begins["train"]}

@@ -111,7 +111,8 @@ def fetch(split: Split, wanted: Wanted) -> dict[str, Any]:
 def batch_shapes(split: Split, batch_size: int) -> dict[str, Any]:
     """Shapes and dtypes of a batch of a split; nothing is read."""
     ids = np.zeros(batch_size, np.int32)
-    batch = gather(split.arrays, ids, window=split.window, stride=split.stride)
+    window = split.window if split.reader is None else None
+    batch = gather(split.arrays, ids, window=window, stride=split.stride)
     shapes: dict[str, Any] = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), batch)
     leaves = {} if split.reader is None else split.reader.leaves
     return shapes | {n: jax.ShapeDtypeStruct((batch_size, *leaf.shape), leaf.dtype) for n, leaf in leaves.items()}
@@ -158,7 +159,7 @@ def training_stream(
 
     def wanted(number: int) -> Wanted:
         number = 0 if same else number
-        ids = orders(seed, number, 1, batch_size=batch_size, length=split.length)[0]
+        ids = orders(seed, number, 1, batch_size=batch_size, length=split.length, groups=split.groups)[0]
         places = number * batch_size + np.arange(batch_size, dtype=np.uint64)
         own = shard(ids, index=index, count=count)
         places = shard(places, index=index, count=count)

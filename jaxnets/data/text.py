@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jaxnets.data.place import locate
-from jaxnets.errors import DataError
+from jaxnets.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from jaxnets.data.source import Data
 
 
 def read(name: str) -> tuple[np.ndarray, dict[str, str], str]:
@@ -20,3 +24,15 @@ def read(name: str) -> tuple[np.ndarray, dict[str, str], str]:
         raise DataError(f"{path} is empty; give a text")
     digest = hashlib.sha256(content).hexdigest()
     return np.frombuffer(content, np.uint8), {path.name: digest}, digest
+
+
+def check_window(config: Data) -> int:
+    """The tokens of a window. ConfigError if there is none, or if text is to be folded."""
+    if config.folds is not None:
+        raise ConfigError(
+            f"data.folds {config.folds}: {config.source} is one text, whose splits follow each other; leave data.folds "
+            "out (other seeds, as by train --seeds, tell how much a figure varies)"
+        )
+    if config.context is None:
+        raise ConfigError(f"data.context is none, but {config.source} is text; give the tokens of a window, as in 64")
+    return config.context

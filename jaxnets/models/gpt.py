@@ -40,6 +40,7 @@ class GPT:
     mlp_width: int | None = None  # None = 4 × width
     positions: Literal["rotary", "learned"] = "rotary"
     tied: bool = True  # the head is the embedding
+    vocabulary_multiple: int = 1  # rows of embedding and head are one of its multiples, as fast matrix products need
     dropout: float | None = number(None)  # share of values set to 0 while training
     drop_path: float | None = number(None)  # share of examples that pass by the last block while training
     remat: Remat = "none"  # what of a layer the backward pass computes again: full, dots, dots_no_batch
@@ -57,6 +58,7 @@ def gpt(
     mlp_width: int | None = None,
     positions: Literal["rotary", "learned"] = "rotary",
     tied: bool = True,
+    vocabulary_multiple: int = 1,
     dropout: Any = None,
     drop_path: Any = None,
     remat: Remat = "none",
@@ -64,6 +66,8 @@ def gpt(
     unroll: bool = False,
 ) -> Model:
     """A decoder: tokens (b t) -> logits (b t vocabulary_size). `cache(batch, length)` decodes token by token.
+
+    The rows that `vocabulary_multiple` adds stand for no token: they have no logits and no gradient.
 
     Raises ValueError if heads do not divide width, or key-value heads do not divide heads.
     """
@@ -73,8 +77,8 @@ def gpt(
     if positions == "rotary" and (width // heads) % 2:
         raise ValueError(f"rotary positions need an even width a head, not {width // heads}; change width or heads")
     make = partial(
-        _GPT, vocabulary_size, context, width, depth, heads, kv, mlp_width or 4 * width, positions, tied, dropout,
-        drop_path, jnp.dtype(dtype),
+        _GPT, vocabulary_size, context, width, depth, heads, kv, mlp_width or 4 * width, positions, tied,
+        vocabulary_multiple, dropout, drop_path, jnp.dtype(dtype),
     )  # fmt: skip
 
     def cache(batch: int, length: int, /) -> dict[str, Any]:
@@ -99,6 +103,7 @@ class _GPT(nn.Module):
     mlp_width: int
     positions: str
     tied: bool
+    vocabulary_multiple: int
     dropout: Any
     drop_path: Any
     dtype: Any
@@ -107,7 +112,8 @@ class _GPT(nn.Module):
 
     @nn.compact
     def __call__(self, tokens: Int[Array, "b t"], *, train: bool) -> Float[Array, "b t v"]:
-        embed = nn.Embed(self.vocabulary_size, self.width, embedding_init=_NORMAL, dtype=self.dtype, name="embed")
+        rows = -(-self.vocabulary_size // self.vocabulary_multiple) * self.vocabulary_multiple
+        embed = nn.Embed(rows, self.width, embedding_init=_NORMAL, dtype=self.dtype, name="embed")
         x = embed(tokens)  # b t d
         start: Any = 0
         if self.has_variable("cache", "index"):
@@ -127,7 +133,6 @@ class _GPT(nn.Module):
         if self.tied:
             logits = embed.attend(x)
         else:
-            logits = nn.Dense(
-                self.vocabulary_size, use_bias=False, kernel_init=_NORMAL, dtype=self.dtype, name="head"
-            )(x)  # fmt: skip
-        return named(logits.astype(jnp.float32), "batch", None, "vocabulary")
+            logits = nn.Dense(rows, use_bias=False, kernel_init=_NORMAL, dtype=self.dtype, name="head")(x)
+        logits = named(logits, "batch", None, "vocabulary")
+        return logits[..., : self.vocabulary_size].astype(jnp.float32)

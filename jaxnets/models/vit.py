@@ -1,6 +1,7 @@
 """Vision transformer (Dosovitskiy et al., 2020), pre-norm, class token, learned positions.
 
-Departures: GELU in its tanh form; positions are sized by the images seen at init.
+Departures: GELU in its tanh form; positions are sized by the images seen at init. Mean pooling, sine-cosine positions
+and a tanh layer before the head are those of Beyer et al., "Better plain ViT baselines for ImageNet-1k", 2022.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class ViT:
     dropout: float | None = number(None)  # share of values set to 0 while training
     drop_path: float | None = number(None)  # share of examples that pass by the last block while training
     pool: Literal["cls", "mean"] = "cls"
+    positions: Literal["learned", "sincos2d"] = "learned"
+    head_width: int | None = None  # of a tanh layer before the head; None = there is none
     remat: Remat = "none"  # what of a layer the backward pass computes again: full, dots, dots_no_batch
     dtype: str = "float32"  # of the computation; params are float32
 
@@ -49,17 +52,25 @@ def vit(
     dropout: Any = None,
     drop_path: Any = None,
     pool: Literal["cls", "mean"] = "cls",
+    positions: Literal["learned", "sincos2d"] = "learned",
+    head_width: int | None = None,
     remat: Remat = "none",
     dtype: str = "float32",
     unroll: bool = False,
 ) -> Model:
     """A transformer on patches: (b h w c) -> (b num_classes).
 
-    Raises ValueError if `heads` does not divide `width`, or at init if `patch` does not divide the image.
+    Raises ValueError if `heads` does not divide `width`, if sine-cosine positions need another width, or at init if
+    `patch` does not divide the image.
     """
     if width % heads:
         raise ValueError(f"width {width} does not divide over {heads} heads; use a multiple")
-    make = partial(_ViT, num_classes, patch, width, depth, heads, mlp_width, dropout, drop_path, pool, jnp.dtype(dtype))
+    if positions == "sincos2d" and (width % 4 or width < 8):
+        raise ValueError(f"width {width} cannot hold sincos2d positions; use a multiple of 4 from 8 on")
+    make = partial(
+        _ViT, num_classes, patch, width, depth, heads, mlp_width, dropout, drop_path, pool, positions, head_width,
+        jnp.dtype(dtype),
+    )  # fmt: skip
     return from_linen(make(unroll=unroll, remat=remat), unrolled=make(unroll=True))
 
 
@@ -78,6 +89,17 @@ def vit_b16(num_classes: int = 1000, **more: Any) -> Model:
     return vit(num_classes, patch=16, width=768, depth=12, heads=12, mlp_width=3072, **more)
 
 
+def sincos2d(height: int, width: int, channels: int, *, base: float = 10000.0) -> Float[Array, "t d"]:
+    """Positions of a grid of height × width: sin(xω), cos(xω), sin(yω), cos(yω), ω_i = base^(-i / (channels/4 - 1)).
+
+    >>> sincos2d(2, 2, 8)[1].round(2).tolist()  # y = 0, x = 1
+    [0.84..., 0.0, 0.54..., 1.0, 0.0, 0.0, 1.0, 1.0]
+    """
+    frequency = base ** (-jnp.arange(channels // 4) / (channels // 4 - 1))
+    y, x = (place.reshape(-1, 1) * frequency[None] for place in jnp.mgrid[:height, :width])  # t d/4
+    return jnp.concatenate([jnp.sin(x), jnp.cos(x), jnp.sin(y), jnp.cos(y)], axis=1)
+
+
 class _ViT(nn.Module):
     num_classes: int
     patch: int
@@ -88,6 +110,8 @@ class _ViT(nn.Module):
     dropout: Any
     drop_path: Any
     pool: str
+    positions: str
+    head_width: int | None
     dtype: Any
     unroll: bool = False
     remat: Remat = "none"
@@ -100,15 +124,20 @@ class _ViT(nn.Module):
             raise ValueError(f"patch {p} does not divide images of {h} × {w}; use a divisor")
         x = x.astype(self.dtype).reshape(b, h // p, p, w // p, p, c).transpose(0, 1, 3, 2, 4, 5)
         x = nn.Dense(self.width, dtype=self.dtype, name="patches")(x.reshape(b, -1, p * p * c))  # b t d
+        if self.positions == "sincos2d":
+            x = x + sincos2d(h // p, w // p, self.width)[None].astype(x.dtype)
         if self.pool == "cls":
             token = self.param("token", nn.initializers.zeros, (1, 1, self.width))
             x = jnp.concatenate([jnp.broadcast_to(token, (b, 1, self.width)).astype(x.dtype), x], axis=1)
-        positions = self.param("positions", nn.initializers.normal(0.02), (1, x.shape[1], self.width))
-        x = Dropout(self.dropout, name="dropout")(x + positions.astype(x.dtype), train=train)
-        x = named(x, "batch", None, None)
+        if self.positions == "learned":
+            positions = self.param("positions", nn.initializers.normal(0.02), (1, x.shape[1], self.width))
+            x = x + positions.astype(x.dtype)
+        x = named(Dropout(self.dropout, name="dropout")(x, train=train), "batch", None, None)
         block = partial(Block, self.heads, self.heads, self.mlp_width, False, False, self.dropout, dtype=self.dtype)
         rates = drop_path_rates(self.drop_path, self.depth)
         x = Stack(block, self.depth, unroll=self.unroll, remat=self.remat, name="blocks")(x, train, rates)
         x = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name="norm")(x)
         x = x[:, 0] if self.pool == "cls" else x.mean(axis=1)  # b d
+        if self.head_width is not None:
+            x = nn.tanh(nn.Dense(self.head_width, dtype=self.dtype, name="before_head")(x))
         return nn.Dense(self.num_classes, dtype=self.dtype, name="head")(x).astype(jnp.float32)

@@ -88,8 +88,8 @@ def _on_images(stage: Augmentation, key: Array, images: Array, mean: Sequence[fl
     match stage:
         case Flip():
             return flip(key, images)
-        case Crop(padding=padding):
-            return crop(key, images, padding=padding)
+        case Crop(padding=padding, fill=fill):
+            return crop(key, images, padding=padding, fill=fill)
         case Cutout(size=size):
             return cutout(key, images, size=size)
         case RandomErasing():

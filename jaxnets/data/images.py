@@ -1,0 +1,267 @@
+"""`images:PATTERN`: parquet files with encoded images in `image` and class numbers in `label`, decoded while training.
+
+For sets that do not fit in memory: a row group is read when one of its rows is wanted and kept while others of its
+pool are, so that memory holds the encoded bytes of two pools, however large the set. Each image is cut and scaled to
+one square: at random while training (Szegedy et al., 2014), around its centre in evaluation.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from jaxnets.data.order import Groups
+from jaxnets.data.reader import Bad, Leaf
+from jaxnets.data.schema import Dataset, Schema, Split, moments
+from jaxnets.data.shards import files_of, known_by
+from jaxnets.errors import ConfigError, DataError
+from jaxnets.files import fingerprint
+from jaxnets.types import experiment_dataclass
+
+if TYPE_CHECKING:
+    from jaxnets.data.source import Data
+
+_CENTRE = 0.875  # share of the shorter side that evaluation sees: 224 of 256 pixels
+_ASPECT = 4 / 3  # width / height of a random cut is between this and its inverse
+_TRIES = 10
+_MOMENT_GROUPS, _MOMENT_ROWS = 8, 64  # what mean and deviation are fitted on
+_MOST_CLASSES = 2**20  # more are a mistake: a hash, an identifier
+
+
+@experiment_dataclass
+class Images:
+    """How encoded images become arrays of one shape, and in which order they are read."""
+
+    size: int = 224  # pixels a side
+    area: float = 0.08  # least share of an image that a random cut keeps
+    pool: int = 4096  # examples that are shuffled among each other; their row groups are held in memory
+
+
+class RowGroup(NamedTuple):
+    """A piece of a file that is read at once."""
+
+    path: Path
+    number: int
+    rows: int
+    first: int  # row of its file
+
+
+class ImageReader:
+    """Images of the row groups of some files, one file after the other (see Reader)."""
+
+    def __init__(self, paths: list[Path], config: Images, bad: Bad) -> None:
+        self.paths, self._config, self._bad = paths, config, bad
+        self.labels, self.groups = _scan(paths)
+        self.starts = np.cumsum([0, *(group.rows for group in self.groups)])
+        mean_rows = max(1.0, float(self.starts[-1]) / max(1, len(self.groups)))
+        self._held: OrderedDict[int, Future[Any]] = OrderedDict()
+        self._most_held = 2 * math.ceil(config.pool / mean_rows) + 2
+        self._lock = threading.Lock()
+
+    @property
+    def origins(self) -> tuple[tuple[str, int], ...]:
+        """(file, its first row), in order."""
+        firsts = (int(s) for s, group in zip(self.starts, self.groups, strict=False) if group.number == 0)
+        return tuple(zip((path.name for path in self.paths), firsts, strict=True))
+
+    @property
+    def leaves(self) -> Mapping[str, Leaf]:
+        return {"inputs": Leaf((self._config.size, self._config.size, 3), "uint8")}
+
+    def fill(self, rows: np.ndarray, out: Mapping[str, np.ndarray], draws: np.ndarray | None, /) -> None:
+        for place, row in enumerate(rows):
+            number = int(np.searchsorted(self.starts, row, side="right")) - 1
+            within = int(row) - int(self.starts[number])
+            draw = None if draws is None else np.random.Generator(np.random.Philox(key=draws[place]))
+            try:
+                out["inputs"][place] = _decoded(self._group(number)[within], self._config, draw)
+            except (OSError, TypeError, ValueError, SyntaxError) as error:  # SyntaxError: Pillow at a broken PNG
+                out["weight"][place] = 0  # unless the next line raises
+                group = self.groups[number]
+                self._bad(f"{group.path}, row {group.first + within}", f"not a readable image ({error})")
+
+    def _group(self, number: int) -> Any:
+        """The encoded images of a row group; whoever asks first reads it, the others wait."""
+        with self._lock:
+            found = self._held.get(number)
+            if found is None:
+                mine = self._held[number] = Future()
+                while len(self._held) > self._most_held:
+                    self._held.popitem(last=False)
+            else:
+                self._held.move_to_end(number)
+        if found is not None:
+            return found.result()
+        try:
+            mine.set_result(_encoded(self.groups[number]))
+        except Exception as error:
+            with self._lock:
+                self._held.pop(number, None)
+            mine.set_exception(error)
+        return mine.result()
+
+
+def _scan(paths: list[Path]) -> tuple[np.ndarray, list[RowGroup]]:
+    """(labels of all rows, all row groups); of the images nothing is read."""
+    import pyarrow
+    from pyarrow import parquet
+
+    labels, groups = [], []
+    for path in paths:
+        try:
+            file = parquet.ParquetFile(path)
+            missing = {"image", "label"} - set(file.schema_arrow.names)
+            if missing:
+                names = ", ".join(file.schema_arrow.names)
+                raise DataError(f"{path} has no column {', '.join(sorted(missing))}; it has {names}")
+            own = file.read(columns=["label"])["label"].to_pylist()
+        except (pyarrow.ArrowException, OSError) as error:
+            raise DataError(f"{path} is not a readable parquet file: {error}") from error
+        for row, label in enumerate(own):
+            if not isinstance(label, int) or not 0 <= label < _MOST_CLASSES:
+                raise DataError(f"{path}, row {row}: label {label!r} is not a class number; correct or remove it")
+        labels.append(np.asarray(own, np.int32))
+        first = 0
+        for number in range(file.num_row_groups):
+            rows = file.metadata.row_group(number).num_rows
+            groups.append(RowGroup(path, number, rows, first))
+            first += rows
+    return np.concatenate(labels), groups
+
+
+def _encoded(group: RowGroup) -> Any:
+    """Arrow's array of the images of a group, each bytes or {"bytes": …}, without a copy of each."""
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(group.path) as file:
+            return file.read_row_group(group.number, columns=["image"], use_threads=False)["image"]
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(
+            f"{group.path}: row group {group.number}, rows {group.first} to {group.first + group.rows - 1}, cannot be "
+            f"read ({error}); restore the file"
+        ) from error
+
+
+def _decoded(value: Any, config: Images, draw: np.random.Generator | None) -> np.ndarray:
+    """(size size 3) uint8, cut at random or, without a draw, around the centre."""
+    from PIL import Image
+
+    given = value.as_py()
+    with Image.open(io.BytesIO(given["bytes"] if isinstance(given, dict) else given)) as picture:
+        box = centre_box(*picture.size) if draw is None else random_box(*picture.size, config.area, draw)
+        whole = picture.convert("RGB")
+    side = (config.size, config.size)
+    return np.asarray(whole.resize(side, Image.Resampling.BILINEAR, box=box, reducing_gap=2.0), np.uint8)
+
+
+def centre_box(width: int, height: int) -> tuple[float, float, float, float]:
+    """(left, upper, right, lower) of the square in the middle, 7/8 of the shorter side.
+
+    >>> centre_box(320, 256)
+    (48.0, 16.0, 272.0, 240.0)
+    """
+    side = _CENTRE * min(width, height)
+    left, upper = (width - side) / 2, (height - side) / 2
+    return left, upper, left + side, upper + side
+
+
+def random_box(width: int, height: int, least: float, draw: np.random.Generator) -> tuple[float, float, float, float]:
+    """A box of uniform area from `least` to 1, log-uniform aspect and uniform place; the centre if ten do not fit."""
+    for _ in range(_TRIES):
+        area = draw.uniform(least, 1.0) * width * height
+        aspect = math.exp(draw.uniform(-math.log(_ASPECT), math.log(_ASPECT)))
+        w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < w <= width and 0 < h <= height:
+            left, upper = int(draw.integers(0, width - w + 1)), int(draw.integers(0, height - h + 1))
+            return float(left), float(upper), float(left + w), float(upper + h)
+    return centre_box(width, height)
+
+
+def read(config: Data, name: str) -> Dataset:
+    """Splits by files of their own, or by shares of the rows of the train files: test first, then train, then valid.
+
+    Raises ConfigError for folds, DataError for files that cannot be used, and if they are sorted by class.
+    """
+    if config.folds is not None:
+        raise ConfigError(f"data.folds {config.folds}: {config.source} is read in the order of its files; leave it out")
+    files = files_of("images", name)
+    bad = Bad(config.on_bad, most=config.most_bad)
+    readers = {split: ImageReader(paths, config.images, bad) for split, paths in files.items()}
+    pool = len(readers["train"].labels)
+    begin = 0 if "test" in files else round(config.test * pool)
+    end = pool if "valid" in files else pool - round(config.valid * pool)
+    bounds = {"train": (begin, end), "valid": (end, pool), "test": (0, begin)}
+    splits = {}
+    for split, (first, last) in bounds.items():
+        own = readers.get(split, readers["train"])
+        if split in readers and split != "train":
+            first, last = 0, len(own.labels)
+        splits[split] = _split(own, first, last, config.images)
+    count = _classes(config, splits)
+    mean, std = _fitted(splits["train"]) if config.standardize else ((), ())
+    hashes = known_by([path for paths in files.values() for path in paths])
+    schema = Schema(
+        source=config.source,
+        fingerprint=fingerprint(hashes),
+        input_kind="image",
+        input_shape=(config.images.size, config.images.size, 3),
+        input_dtype="uint8",
+        target_kind="class",
+        input_mean=mean,
+        input_std=std,
+        classes=tuple(map(str, range(count))),
+        counts=tuple((split, part.length) for split, part in splits.items()),
+        files=tuple(hashes.items()),
+    )
+    return Dataset(schema, splits)
+
+
+def _split(reader: ImageReader, first: int, last: int, config: Images) -> Split:
+    sizes = np.diff(np.clip(reader.starts, first, last))
+    return Split(
+        {"targets": reader.labels[first:last]},
+        last - first,
+        first=first,
+        origins=reader.origins,
+        reader=reader,
+        groups=Groups(sizes[sizes > 0], config.pool),
+    )
+
+
+def _classes(config: Data, splits: Mapping[str, Split]) -> int:
+    """How many there are in the train split, 0 and on. DataError if another split holds one that is never learned."""
+    known = np.unique(splits["train"].arrays["targets"])
+    for name, split in splits.items():
+        odd = np.flatnonzero(~np.isin(split.arrays["targets"], known))
+        if odd.size:
+            raise DataError(
+                f"{config.source}, split {name}: {split.where(int(odd[0]))}: class "
+                f"{split.arrays['targets'][odd[0]]} is not in the train split; if the rows are sorted by class, "
+                "shuffle the files once, or give valid= and test= files"
+            )
+    return int(known.max()) + 1 if known.size else 0
+
+
+def _fitted(train: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of a channel, of 64 images from each of 8 places of the train split, evenly spread."""
+    assert train.reader is not None
+    if not train.length:
+        return (), ()
+    begins = np.unique(np.linspace(0, max(0, train.length - _MOMENT_ROWS), _MOMENT_GROUPS).astype(int))
+    ids = np.unique(np.concatenate([np.arange(b, min(b + _MOMENT_ROWS, train.length)) for b in begins]))
+    out = {
+        "inputs": np.zeros((len(ids), *train.reader.leaves["inputs"].shape), np.uint8),
+        "weight": np.ones(len(ids), np.float32),
+    }
+    train.reader.fill(train.row(ids), out, None)
+    return moments(out["inputs"][out["weight"] > 0])

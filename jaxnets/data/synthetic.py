@@ -1,0 +1,128 @@
+"""Examples out of nothing: `synthetic:image/HxWxC/CLASSES[/N]` and `synthetic:tokens/VOCABULARY[/N]`.
+
+Noise in the shape of real data, so that every recipe can be tried, compiled and timed without its files. N train
+examples, and up to 1024 in each of the other splits; memory does not grow with N.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from jaxnets.data.reader import Leaf
+from jaxnets.data.schema import Dataset, Schema, Split
+from jaxnets.data.text import check_window
+from jaxnets.errors import ConfigError
+
+if TYPE_CHECKING:
+    from jaxnets.data.source import Data
+
+_EXAMPLES = 65536  # of the train split, where no number is given
+_FEWER = 1024  # of the others, at most
+_NOISE = 1 << 22  # values that are drawn, once; every example is a piece of them
+_UNIFORM_STD = ((256**2 - 1) / 12) ** 0.5 / 255  # of levels from 0 to 255, each as likely
+
+
+class Noise:
+    """Rows cut out of one array of noise (see Reader), each at a place of its own: as fast as a copy."""
+
+    def __init__(self, name: str, leaf: Leaf, *, largest: int) -> None:
+        self._name, self._leaf = name, leaf
+        size = math.prod(leaf.shape)
+        draw = np.random.Generator(np.random.Philox(0))
+        self._noise = draw.integers(0, largest + 1, _NOISE + size, np.dtype(leaf.dtype))
+
+    @property
+    def leaves(self) -> Mapping[str, Leaf]:
+        return {self._name: self._leaf}
+
+    def fill(self, rows: np.ndarray, out: Mapping[str, np.ndarray], draws: np.ndarray | None, /) -> None:
+        size = math.prod(self._leaf.shape)
+        for place, row in enumerate(rows):
+            start = int(row) * 2654435761 % _NOISE  # Knuth's multiplicative hash
+            out[self._name][place] = self._noise[start : start + size].reshape(self._leaf.shape)
+
+
+def read(config: Data, name: str) -> Dataset:
+    """The data set that the words behind `synthetic:` describe; ConfigError if they describe none."""
+    match name.split("/"):
+        case ["image", shape, classes, *more] if len(more) <= 1:
+            sides = _whole(config, shape.split("x"))
+            if len(sides) == 3:
+                return _images(config, sides, _whole(config, [classes])[0], _count(config, more))
+        case ["tokens", vocabulary, *more] if len(more) <= 1:
+            return _tokens(config, _whole(config, [vocabulary])[0], _count(config, more))
+    raise _refused(config)
+
+
+def _whole(config: Data, words: list[str]) -> tuple[int, ...]:
+    if not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise _refused(config)
+    return tuple(map(int, words))
+
+
+def _count(config: Data, words: list[str]) -> int:
+    return _whole(config, words)[0] if words else _EXAMPLES
+
+
+def _refused(config: Data) -> ConfigError:
+    return ConfigError(
+        f"data.source {config.source!r} is not allowed; give synthetic:image/HEIGHTxWIDTHxCHANNELS/CLASSES or "
+        "synthetic:tokens/VOCABULARY, of whole numbers above 0, and /N behind it for N train examples, as in "
+        "synthetic:image/224x224x3/1000/4096"
+    )
+
+
+def _bounds(count: int) -> dict[str, tuple[int, int]]:
+    """{split: (first row, examples)}, one after the other."""
+    fewer = min(count, _FEWER)
+    return {"train": (0, count), "valid": (count, fewer), "test": (count + fewer, fewer)}
+
+
+def _images(config: Data, shape: tuple[int, ...], classes: int, count: int) -> Dataset:
+    reader = Noise("inputs", Leaf(shape, "uint8"), largest=255)
+    splits = {
+        split: Split({"targets": np.arange(length, dtype=np.int32) % classes}, length, first=first, reader=reader)
+        for split, (first, length) in _bounds(count).items()
+    }
+    schema = Schema(
+        source=config.source,
+        fingerprint=_fingerprint(config),
+        input_kind="image",
+        input_shape=shape,
+        input_dtype="uint8",
+        target_kind="class",
+        input_mean=(0.5,) * shape[-1] if config.standardize else (),
+        input_std=(_UNIFORM_STD,) * shape[-1] if config.standardize else (),
+        classes=tuple(map(str, range(classes))),
+        counts=tuple((split, part.length) for split, part in splits.items()),
+    )
+    return Dataset(schema, splits)
+
+
+def _tokens(config: Data, vocabulary: int, count: int) -> Dataset:
+    window = check_window(config)
+    reader = Noise("inputs", Leaf((window + 1,), "int32"), largest=vocabulary - 1)
+    splits = {
+        split: Split({}, length, window, window, first=first * window, reader=reader)
+        for split, (first, length) in _bounds(count).items()
+    }
+    schema = Schema(
+        source=config.source,
+        fingerprint=_fingerprint(config),
+        input_kind="token",
+        input_shape=(window,),
+        input_dtype="int32",
+        target_kind="token",
+        vocabulary_size=vocabulary,
+        counts=tuple((split, part.length) for split, part in splits.items()),
+    )
+    return Dataset(schema, splits)
+
+
+def _fingerprint(config: Data) -> str:
+    return hashlib.sha256(config.source.encode()).hexdigest()
