@@ -5,7 +5,8 @@ Every command that trains, rehearses or measures begins here, so that a mistake 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from jaxnets import config, data, optim, teacher
 from jaxnets.build import Parts, build, check_model, check_schema, total_steps
@@ -59,8 +60,8 @@ def admit_data(experiment: Experiment) -> Dataset:
     return dataset
 
 
-def admit(experiment: Experiment, dataset: Dataset | None = None) -> Admitted:
-    """The experiment with everything checked that can be checked without compiling.
+def admit(experiment: Experiment, dataset: Dataset | None = None, *, devices: Sequence[Any] | None = None) -> Admitted:
+    """The experiment with everything checked that can be checked without compiling, for `devices` or those at hand.
 
     Raises what `admit_data` raises, ConfigError if model, optimizer groups, plan or teacher do not fit, and
     CheckpointError if the teacher is damaged.
@@ -70,7 +71,7 @@ def admit(experiment: Experiment, dataset: Dataset | None = None) -> Admitted:
     batch = data.batch_shapes(dataset.splits["train"], experiment.data.batch_size)
     shapes = check_model(parts, dataset.schema, experiment, batch)
     optim.check_groups(experiment.optim, merge_params(shapes.params, shapes.frozen))
-    layout = layout_of(experiment, dataset.schema)
+    layout = layout_of(experiment, dataset.schema, devices=devices)
     taught_by = teacher.load(experiment, dataset.schema)
     total = total_steps(experiment, dataset.schema)
     return Admitted(experiment, dataset, parts, batch, shapes, layout, total, taught_by)

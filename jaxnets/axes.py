@@ -11,7 +11,10 @@ import contextvars
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
+import jax
+
 Axis = Literal["batch", "heads", "width", "vocabulary"] | None
+_platform: contextvars.ContextVar[str | None] = contextvars.ContextVar("platform", default=None)
 Place = Callable[[Any, tuple[Axis, ...]], Any]
 _place: contextvars.ContextVar[Place | None] = contextvars.ContextVar("place", default=None)
 
@@ -52,3 +55,23 @@ def placed_by(place: Place) -> Iterator[None]:
         yield
     finally:
         _place.reset(token)
+
+
+def platform() -> str:
+    """For which kind of device the function at hand is being traced: cpu, gpu or tpu; its compiler may matter."""
+    return _platform.get() or jax.default_backend()
+
+
+@contextlib.contextmanager
+def traced_for(kind: str) -> Iterator[None]:
+    """Within it `platform()` is `kind`: programs are compiled for devices that are not there, too.
+
+    >>> with traced_for("tpu"):
+    ...     platform()
+    'tpu'
+    """
+    token = _platform.set(kind)
+    try:
+        yield
+    finally:
+        _platform.reset(token)

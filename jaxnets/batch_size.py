@@ -5,19 +5,19 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 
-from jaxnets import data
-from jaxnets.admission import Admitted, admit, admit_data
+from jaxnets.admission import admit, admit_data
 from jaxnets.columns import columns
 from jaxnets.config import Experiment
 from jaxnets.data import Dataset
 from jaxnets.errors import ConfigError, UsageError
 from jaxnets.parallel import layout
 from jaxnets.placement import batch_unit
-from jaxnets.rehearsal import bytes_of, memory
+from jaxnets.rehearsal import data_bytes, memory
 
 _SHARE = 0.9  # of the device's memory: the rest is left to evaluation, checkpoints and the allocator
 
@@ -60,15 +60,27 @@ def batch_sizes(experiment: Experiment, *, limit: int | None = None, largest: in
             tried[units] = _tried(experiment, dataset, units * unit, limit)
         return tried[units].fits
 
+    best = most_that_fit(fits, bound)
+    return Found(tuple(tried[units] for units in sorted(tried)), best * unit or None, limit)
+
+
+def most_that_fit(fits: Callable[[int], bool], bound: int) -> int:
+    """The largest number up to `bound` that fits, to an eighth, since batches are round numbers; 0 if 1 does not.
+
+    Doubles from 1 until one does not fit, then halves the gap between.
+
+    >>> most_that_fit(lambda n: n <= 21, 1000), most_that_fit(lambda n: True, 100), most_that_fit(lambda n: False, 9)
+    (20, 100, 0)
+    """
     good, bad = 0, 1
     while bad <= bound and fits(bad):
         good, bad = bad, 2 * bad
     if bad > bound:
         good, bad = (bound, bound + 1) if fits(bound) else (good, bound)
-    while bad - good > max(1, good // 8):  # to an eighth: batches are round numbers
+    while bad - good > max(1, good // 8):
         middle = (good + bad) // 2
         good, bad = (middle, bad) if fits(middle) else (good, middle)
-    return Found(tuple(tried[units] for units in sorted(tried)), good * unit or None, limit)
+    return good
 
 
 def _unit(experiment: Experiment) -> int:
@@ -79,15 +91,8 @@ def _unit(experiment: Experiment) -> int:
 def _tried(experiment: Experiment, dataset: Dataset, size: int, limit: int) -> Tried:
     one = dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, batch_size=size))
     admitted = admit(one, dataset)
-    needed = sum(memory(admitted)) + _data_bytes(admitted)
+    needed = sum(memory(admitted)) + data_bytes(admitted)
     return Tried(size, needed, needed <= limit)
-
-
-def _data_bytes(admitted: Admitted) -> int:
-    """The train split where it lives on the device, else two batches in flight."""
-    if data.fits_on_device(admitted.experiment.data, admitted.train):
-        return bytes_of(dict(admitted.train.arrays))
-    return 2 * bytes_of(admitted.batch) // admitted.layout.batch_devices
 
 
 def device_bytes() -> int:

@@ -60,6 +60,23 @@ def bytes_by_kind(text: str) -> dict[str, int]:
     return dict(sorted(found.items()))
 
 
+def bytes_sent(text: str, *, devices: int) -> float:
+    """Bytes that one device sends in one run of a compiled program for so many devices, all groups being rings.
+
+    >>> bytes_sent('''
+    ... ENTRY %main (p: f32[4]) -> f32[4] {
+    ...   ROOT %all-reduce = f32[4]{0} all-reduce(%p), channel_id=1, replica_groups=[2,4]<=[8]
+    ... }''', devices=8)
+    24.0
+    """
+    total = 0.0
+    for one in collectives(text):
+        ring = one.devices or devices
+        share = 1.0 if one.kind == "collective-permute" else (ring - 1) / ring
+        total += one.bytes * one.times * share * (2 if one.kind == "all-reduce" else 1)
+    return total
+
+
 def collectives(text: str) -> list[Collective]:
     """Every collective of a compiled program that runs at least once, in the order of the text."""
     computations = dict(_computations(text))

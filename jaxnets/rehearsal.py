@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import collections
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnets import optim, parallel
+from jaxnets import data, optim, parallel
 from jaxnets.admission import Admitted, admit, batch_at
 from jaxnets.build import experiment_step
 from jaxnets.columns import sparkline
@@ -58,18 +58,34 @@ def memory(admitted: Admitted) -> Memory:
 
 def compiled(admitted: Admitted) -> Compiled:
     """One step of the experiment, compiled from shapes for the devices at hand."""
-    feed = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape), leaf.dtype), admitted.batch)
-    return parallel.compile_step(
-        lambda state, batch, constants: experiment_step(
+    return parallel.compile_step(**_program(admitted))
+
+
+def lowered(admitted: Admitted) -> tuple[jax.stages.Lowered, float]:
+    """(the program of one step, ready to compile for the devices of its layout, its FLOPs over all of them)."""
+    return parallel.lower_and_count(**_program(admitted))
+
+
+def _program(admitted: Admitted) -> dict[str, Any]:
+    """What the room of plans makes one step of."""
+    return {
+        "step": lambda state, batch, constants: experiment_step(
             state, batch, constants[0], schema=admitted.schema, teacher=constants[1], axis=admitted.layout.axis
         ),
-        lambda constants, feed, index: jax.tree.map(lambda leaf: leaf[index], feed),
-        admitted.layout,
-        constants=(jax.tree.map(jnp.asarray, admitted.experiment), admitted.teacher),
-        train_state=admitted.shapes,
-        feed=feed,
-        length=1,
-    )
+        "batch_of": lambda constants, feed, index: jax.tree.map(lambda leaf: leaf[index], feed),
+        "layout": admitted.layout,
+        "constants": (jax.tree.map(jnp.asarray, admitted.experiment), admitted.teacher),
+        "train_state": admitted.shapes,
+        "feed": jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape), leaf.dtype), admitted.batch),
+        "length": 1,
+    }
+
+
+def data_bytes(admitted: Admitted) -> int:
+    """On one device: the train split where it lives there, else two batches in flight."""
+    if data.fits_on_device(admitted.experiment.data, admitted.train):
+        return bytes_of(dict(admitted.train.arrays))
+    return 2 * bytes_of(admitted.batch) // admitted.layout.batch_devices
 
 
 def bytes_of(tree: PyTree) -> int:

@@ -2,8 +2,8 @@
 
     utilisation = FLOPs a step × steps a second / (devices × FLOPs a second of the matrix product)
 
-FLOPs a step are what XLA counts in the lowered program (`cost_analysis`): forward, backward, update and whatever is
-computed again, a multiply-add being two. The peak is that of one large square product in the dtype the model computes
+FLOPs a step are those of the traced step (`jaxnets.flops`): forward, backward, update and whatever is computed again,
+a multiply-add being two. The peak is that of one large square product in the dtype the model computes
 in, so a step that is nothing but such products has 100 %; a data sheet's peak is higher.
 """
 

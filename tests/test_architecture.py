@@ -9,11 +9,23 @@ ROOT = Path(__file__).parents[1] / "jaxnets"
 # From first to last; rooms on one line do not know each other.
 ORDER = (
     ("errors",),
-    ("types", "files", "folders", "memory", "columns", "collectives", "axes", "distributed", "digest"),
+    (
+        "types",
+        "files",
+        "folders",
+        "memory",
+        "columns",
+        "collectives",
+        "axes",
+        "distributed",
+        "digest",
+        "chips",
+        "flops",
+    ),
     ("data", "models", "tasks", "schedules"),
     ("optim",),
     ("step", "generate", "anatomy"),
-    ("parallel", "metrics", "signals", "progress", "compilation", "profiling", "utilisation"),
+    ("parallel", "slices", "metrics", "signals", "progress", "compilation", "profiling", "utilisation"),
     ("checkpoint", "loop", "tensorboard", "doctor"),
     ("config",),
     ("build", "forward"),
@@ -22,6 +34,7 @@ ORDER = (
     ("admission", "dispatch", "report", "warm_start"),
     ("run", "predictions", "rehearsal", "range_test", "continuations", "catalogue", "contents", "watch"),
     ("batch_size", "series"),
+    ("forecast",),
     ("launch",),
     ("cli", "__init__"),
 )

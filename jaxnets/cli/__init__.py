@@ -4,6 +4,7 @@ jaxnets train CONFIG [--run-dir DIR] [--allow PATH …] [--tensorboard] [--profi
 jaxnets train CONFIG --seeds N | --folds N | --splits N …
 jaxnets lr-find CONFIG [--low 1e-7] [--high 10] [--steps 100] [--out FILE] [--a.b.c VALUE …]
 jaxnets batch-find CONFIG [--memory 16GiB] [--largest N] [--a.b.c VALUE …]
+jaxnets compile CONFIG [--topology v5e:16x16] [--batch auto] [--json] [--a.b.c VALUE …]
 jaxnets watch RUN [--once]
 jaxnets test RUN [--split test]
 jaxnets predict RUN FILE [--out FILE]

@@ -1,4 +1,4 @@
-"""Commands around training: train, lr-find, batch-find, watch."""
+"""Commands around training: train, lr-find, batch-find, compile, watch."""
 
 from __future__ import annotations
 
@@ -176,6 +176,27 @@ def _batch_find(given: argparse.Namespace, settings: Settings) -> int:
     return 0 if found.largest else 1
 
 
+def _compile_options(compile: Parser) -> None:
+    compile.add_argument("config")
+    compile.add_argument("--topology", metavar="CHIP:SLICE", help="as in v5e:16x16 (default: the devices at hand)")
+    compile.add_argument("--batch", type=_batch, metavar="N|auto", help="examples a step; auto = the most that fit")
+    compile.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _batch(text: str) -> int | str:
+    if text != "auto" and not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; give auto, or a whole number of at least 1")
+    return text if text == "auto" else int(text)
+
+
+def _compile(given: argparse.Namespace, settings: Settings) -> int:
+    of_config = experiment(given.config, settings)
+    from jaxnets import forecast
+
+    fits = forecast.show(of_config, topology=given.topology, batch=given.batch, as_json=given.json)
+    return 0 if fits else 1
+
+
 def _watch_options(watch: Parser) -> None:
     watch.add_argument("run", type=Path)
     watch.add_argument("--once", action="store_true", help="print where it stands and end")
@@ -216,6 +237,16 @@ COMMANDS = (
         ("jaxnets batch-find configs/digits_cnn.py --memory 100MiB",),
         _batch_find_options,
         _batch_find,
+        takes_settings=True,
+    ),
+    Command(
+        "compile",
+        "compile the step for a TPU slice without having it, and say whether it fits and how fast it could be",
+        ("jaxnets compile configs/digits_cnn.py --topology v5e:2x2",),
+        _compile_options,
+        _compile,
+        notes="Needs the extra tpu for a topology. Files of tokens or text may be missing; for other data that is not"
+        "\nhere give its shape: --data.source synthetic:image/224x224x3/1000. Exit code 1: it does not fit.",
         takes_settings=True,
     ),
     Command(

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from jaxnets.axes import platform
+
 _NHWC = ("NHWC", "HWIO", "NHWC")
 TRANSFERS: dict[str, Callable[[Array], Array]] = {
     "sigmoid": nn.sigmoid,
@@ -59,7 +61,7 @@ def conv(
     takes it as `conv_general_dilated=`.
     """
     dilated = any(d != 1 for d in (*(lhs_dilation or ()), *(rhs_dilation or ())))
-    if dilated or feature_group_count != 1 or lhs.ndim != 4 or jax.default_backend() != "cpu":
+    if dilated or feature_group_count != 1 or lhs.ndim != 4 or platform() != "cpu":
         return lax.conv_general_dilated(
             lhs,
             rhs,

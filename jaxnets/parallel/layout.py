@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from jaxnets.axes import Axis, Divided, placed_by
+from jaxnets.axes import Axis, Divided, placed_by, traced_for
 from jaxnets.errors import ConfigError
 from jaxnets.parallel.plan import AXES, Plan, sizes
 from jaxnets.parallel.sharding import state_shardings
@@ -140,11 +140,9 @@ class Layout:
 
     @contextlib.contextmanager
     def naming(self) -> Iterator[None]:
-        """While something is traced within: the axes that models name lie where this layout has them."""
-        if self.mode == "pmap" or self.devices == 1:
-            yield
-            return
-        with placed_by(self._constrained):
+        """While something is traced within: it is for these devices, and the axes that models name lie on them."""
+        placed = contextlib.nullcontext() if self.mode == "pmap" or self.devices == 1 else placed_by(self._constrained)
+        with traced_for(self.mesh.devices.flat[0].platform), placed:
             yield
 
     def _constrained(self, x: Any, axes: tuple[Axis, ...]) -> Any:

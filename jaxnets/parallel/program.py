@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec
 
+from jaxnets.flops import flops
 from jaxnets.parallel.layout import Layout, shape_of
 from jaxnets.types import PyTree, TrainState
 
@@ -31,7 +32,7 @@ class Compiled(NamedTuple):
     length: int
     program: str  # sha256 of what was compiled: equal exactly if the step is the same function of its inputs
     temporary_bytes: int  # on one device, beside the train state, the constants and the feed
-    flops: float  # of one step, over all devices, as XLA counts the lowered program; 0 where it does not
+    flops: float  # of one step, over all devices (see jaxnets.flops)
 
 
 def compile_step(
@@ -50,7 +51,7 @@ def compile_step(
     of it and of `feed`, rows (steps, batch, ...) that are not placed, only the shapes are used.
     """
     arguments = {"train_state": train_state, "feed": feed, "length": length}
-    lowered = lower_step(step, batch_of, layout, constants=constants, **arguments)
+    lowered, step_flops = lower_and_count(step, batch_of, layout, constants=constants, **arguments)
     compiled = lowered.compile()
 
     @functools.cache
@@ -67,8 +68,7 @@ def compile_step(
 
     program = hashlib.sha256(lowered.as_text().encode()).hexdigest()
     memory = compiled.memory_analysis()
-    flops = _flops(lowered) * (layout.devices if layout.mode == "pmap" else 1)  # a replica's program counts one
-    return Compiled(call, length, program, int(memory.temp_size_in_bytes) if memory else 0, flops)
+    return Compiled(call, length, program, int(memory.temp_size_in_bytes) if memory else 0, step_flops)
 
 
 def lower_step(
@@ -82,6 +82,21 @@ def lower_step(
     length: int,
 ) -> Any:
     """The `jax.stages.Lowered` of what `compile_step` compiles; arrays and shapes will do, of any devices."""
+    arguments = {"train_state": train_state, "feed": feed, "length": length}
+    return lower_and_count(step, batch_of, layout, constants=constants, **arguments)[0]
+
+
+def lower_and_count(
+    step: Step,
+    batch_of: BatchOf,
+    layout: Layout,
+    *,
+    constants: PyTree,
+    train_state: PyTree,
+    feed: PyTree,
+    length: int,
+) -> tuple[Any, float]:
+    """(what `lower_step` gives, the FLOPs of one step over all devices), both from one trace."""
 
     def block(train_state: TrainState, constants: PyTree, feed: PyTree, count: Any) -> tuple[TrainState, PyTree]:
         def one(state: TrainState, index: Any) -> tuple[TrainState, PyTree]:
@@ -104,11 +119,14 @@ def lower_step(
     state, rows = layout.shapes(train_state), layout.feed_shapes(feed)
     fixed = jax.tree.map(lambda leaf: shape_of(leaf, whole), constants)
     count = jax.ShapeDtypeStruct((), jnp.int32, sharding=whole)
-    if layout.mode == "pmap":
-        return _replicas(block, layout).lower(state, fixed, rows, count)
-    out = (jax.tree.map(lambda leaf: leaf.sharding, state), whole)
+    given = (state, fixed, rows, count)
     with layout.naming():
-        return jax.jit(block, donate_argnums=0, out_shardings=out).lower(state, fixed, rows, count)
+        if layout.mode == "pmap":
+            replicas = _replicas(block, layout)
+            return replicas.lower(*given), flops(jax.make_jaxpr(replicas)(*given))
+        out = (jax.tree.map(lambda leaf: leaf.sharding, state), whole)
+        traced = jax.jit(block, donate_argnums=0, out_shardings=out).trace(*given)
+        return traced.lower(), flops(traced.jaxpr)
 
 
 def _replicas(block: Callable[..., Any], layout: Layout) -> Any:
@@ -131,9 +149,3 @@ def _replicas(block: Callable[..., Any], layout: Layout) -> Any:
         replica, mesh=mesh, in_specs=(whole, whole, divided, whole), out_specs=whole, check_vma=False
     )
     return jax.jit(mapped, donate_argnums=0)
-
-
-def _flops(lowered: Any) -> float:
-    """Of one step: a loop whose trip count is an input is counted as one trip."""
-    cost = lowered.cost_analysis()
-    return float((cost or {}).get("flops", 0.0))
