@@ -1,13 +1,13 @@
 """Checkpoints: written in the background by orbax, proved by hashes, and never trusted without them.
 
 A step is a folder `checkpoints/00000500/` with orbax's `arrays/` and our `manifest.json`. Everything is written aside;
-the manifest comes last, holds the hash of every file, of every leaf and of itself, and the folder is renamed when all
-of it is on the disk. So a step is whole or not there, and one flipped bit anywhere is noticed at restore.
+the manifest comes last, holds the hash of every file, of every leaf and of itself, and the step counts when all of it
+is safe on its shelf. So a step is whole or not there, and one flipped bit anywhere is noticed at restore.
 
 Where a run has several processes each writes and reads its own shards, hashes its share of the files, and answers for
-its part of each leaf; process 0 writes the manifest and renames. They talk through the coordination service, never
-through the devices, since writing goes on beside training. No process ever needs the whole of a leaf, and what some
-number of processes wrote, any other number reads.
+its part of each leaf; process 0 writes the manifest. They talk through the coordination service, never through the
+devices, since writing goes on beside training. No process ever needs the whole of a leaf, and what some number of
+processes wrote, any other number reads.
 """
 
 from __future__ import annotations
@@ -31,12 +31,11 @@ import numpy as np
 
 from jaxnets import distributed
 from jaxnets.digest import add, digest
-from jaxnets.errors import CheckpointError, ProcessLost
-from jaxnets.files import first_difference, hash_file, list_files, sync_folder
+from jaxnets.errors import CheckpointError, JaxnetsError, ProcessLost
+from jaxnets.shelf import MANIFEST, Folder, Shelf
 from jaxnets.types import PyTree
 
-_MANIFEST, _ARRAYS = "manifest.json", "arrays"
-_ONCE = "saved"  # an empty file: a step was once here, so that none at all means a loss, not a beginning
+_ARRAYS = "arrays"
 
 
 class Restored(NamedTuple):
@@ -54,6 +53,7 @@ class _Damaged(Exception):
 class Checkpoints:
     """The checkpoints of one run, opened by one run at a time: by all of its processes, which call everything together.
 
+    place:      the shelf, or the folder that is one
     keep_last:  the newest steps are kept
     keep_every: steps at a multiple of it are kept for good
     keep_best:  the step with the best metric is kept; `mode` says whether more or less is better
@@ -69,7 +69,7 @@ class Checkpoints:
 
     def __init__(
         self,
-        directory: Path,
+        place: Path | Shelf,
         *,
         keep_last: int = 2,
         keep_every: int | None = None,
@@ -77,14 +77,13 @@ class Checkpoints:
         mode: Literal["max", "min"] = "min",
         monitor: str = "",
     ) -> None:
-        self._directory, self._monitor = directory.resolve(), monitor
+        self._shelf: Shelf = Folder(place) if isinstance(place, Path) else place
+        self._monitor = monitor
         self._keep_last, self._keep_every, self._keep_best, self._mode = keep_last, keep_every, keep_best, mode
         if distributed.first():
-            self._directory.mkdir(parents=True, exist_ok=True)
-            for leftover in self._directory.glob(".*"):
-                shutil.rmtree(leftover, ignore_errors=True)
+            self._shelf.clean()
         distributed.gather("checkpoints opened")
-        self._metrics = {step: self._metric(step) for step in self._folders()}
+        self._metrics = {step: self._metric(name) for step, name in self._shelf.steps().items()}
         self._thread: threading.Thread | None = None
         self._failure: CheckpointError | ProcessLost | None = None
 
@@ -100,7 +99,7 @@ class Checkpoints:
     @property
     def steps(self) -> list[int]:
         """The steps that are there, oldest first."""
-        return sorted(self._folders())
+        return sorted(self._shelf.steps())
 
     @property
     def best_step(self) -> int | None:
@@ -138,10 +137,10 @@ class Checkpoints:
         Raises CheckpointError if steps are there and none is good, or if a good one has other leaves than `like`.
         """
         self.wait()
-        steps, once = distributed.of_first("steps", (self.steps[::-1], (self._directory / _ONCE).exists()))
+        steps, once = distributed.of_first("steps", (self.steps[::-1], self._shelf.began()))
         if not steps and once:
             raise CheckpointError(
-                f"{self._directory} held checkpoints and holds none now; restore one from a copy, "
+                f"{self._shelf} held checkpoints and holds none now; restore one from a copy, "
                 "or start anew in another --run-dir"
             )
         if not steps:
@@ -158,57 +157,42 @@ class Checkpoints:
                 return found
         why = "; ".join(bad.values()) or f"there is no {step}"
         raise CheckpointError(
-            f"none of the checkpoints {steps} in {self._directory} can be used: {why}; "
+            f"none of the checkpoints {steps} in {self._shelf} can be used: {why}; "
             "restore one from a copy, or start anew in another --run-dir"
         )
 
     def _set_aside(self, steps: list[int]) -> None:
         if not distributed.first():
             return
-        folders = self._folders()
+        names = self._shelf.steps()
         for step in steps:
-            target = self._directory / f"damaged-{folders[step].name}"
-            shutil.rmtree(target, ignore_errors=True)
-            os.rename(folders[step], target)
+            self._shelf.set_aside(names[step])
             self._metrics.pop(step, None)
 
-    def _folders(self) -> dict[int, Path]:
-        """The folder of each step; of a step saved twice the later one."""
-        found: dict[int, tuple[int, Path]] = {}
-        for path in self._directory.iterdir():
-            step, _, again = path.name.partition(".")
-            if path.is_dir() and step.isdigit() and (not again or again.isdigit()):
-                found[int(step)] = max(found.get(int(step), (-1, path)), (int(again or 0), path))
-        return {step: path for step, (_, path) in found.items()}
-
-    def _metric(self, step: int) -> float | None:
+    def _metric(self, name: str) -> float | None:
         try:
-            manifest = _read_manifest(self._folders()[step])
+            manifest = _read_manifest(self._shelf, name)
         except _Damaged:
             return None
         return manifest["metric"] if manifest["monitor"] == self._monitor else None
 
     def _write(self, step: int, tree: PyTree, notes: dict[str, Any], metric: float | None) -> None:
-        aside = self._directory / f".{step:08d}"
+        aside = self._shelf.aside(step)
         try:
             names, leaves = _named(tree)
-            if distributed.first():
+            if distributed.first() or not self._shelf.shared:
                 self._check_space(leaves)
-            _save_arrays(aside / _ARRAYS, leaves)
-            sync_folder(aside)
+            _save_arrays(aside / _ARRAYS, leaves, shared=self._shelf.shared)
             manifest = {
                 "step": step,
                 "metric": metric,
                 "monitor": self._monitor,
                 "notes": notes,
                 "leaves": _described(names, leaves, "written"),
-                "files": _hashed(aside, "written"),
+                "files": self._shelf.store(step, aside),
             }
             if distributed.first():
-                _write_manifest(aside, manifest)
-                sync_folder(aside)
-                self._place(step, aside)
-                (self._directory / _ONCE).touch()
+                self._shelf.commit(step, aside, _sealed(manifest))
             self._metrics[step] = metric
             if distributed.first():
                 self._forget()
@@ -216,92 +200,68 @@ class Checkpoints:
         except ProcessLost as error:
             self._failure = error
         except Exception as error:
-            if distributed.first():
-                shutil.rmtree(aside, ignore_errors=True)
+            self._shelf.drop(aside)
             self._failure = CheckpointError(f"checkpoint {step} could not be written: {self._why(error)}")
             self._failure.__cause__ = error
 
     def _check_space(self, leaves: list[Any]) -> None:
         """Before a half of it is written: the arrays, and a manifest of some 300 bytes for each."""
-        if shutil.disk_usage(self._directory).free < sum(leaf.nbytes + 300 for leaf in leaves):
+        if shutil.disk_usage(self._shelf.disk).free < sum(leaf.nbytes + 300 for leaf in leaves):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _why(self, error: Exception) -> str:
         first = (str(error).splitlines() or [""])[0]
-        free = shutil.disk_usage(self._directory).free
+        free = shutil.disk_usage(self._shelf.disk).free
         full = "No space left" in str(error) or getattr(error, "errno", None) == errno.ENOSPC
         if full or free < 1 << 20:
             return (
-                f"no space is left on the disk of {self._directory} ({free / 2**20:.1f} MiB free); "
+                f"no space is left on the disk of {self._shelf.disk} ({free / 2**20:.1f} MiB free); "
                 "older checkpoints are intact: free some space and give the same command again"
             )
-        return f"{type(error).__name__}: {first}"
-
-    def _place(self, step: int, aside: Path) -> None:
-        """Renames to the step's folder; where one is there already, beside it, and then removes the old one."""
-        old = self._folders().get(step)
-        target = self._directory / f"{step:08d}"
-        if old is not None:
-            target = self._directory / f"{step:08d}.{int(old.name.partition('.')[2] or 0) + 1}"
-        os.rename(aside, target)
-        _sync(self._directory)
-        if old is not None:
-            self._remove(old)
+        return first if isinstance(error, JaxnetsError) else f"{type(error).__name__}: {first}"
 
     def _forget(self) -> None:
         """Removes the steps that no rule keeps."""
-        folders = self._folders()
-        kept = set(sorted(folders)[-self._keep_last :])
-        kept |= {step for step in folders if self._keep_every and step % self._keep_every == 0}
+        names = self._shelf.steps()
+        kept = set(sorted(names)[-self._keep_last :])
+        kept |= {step for step in names if self._keep_every and step % self._keep_every == 0}
         kept |= {self.best_step} if self._keep_best else set()
-        for step in folders.keys() - kept:
-            self._remove(folders[step])
+        for step in names.keys() - kept:
+            self._shelf.remove(names[step])
             self._metrics.pop(step, None)
 
-    def _remove(self, folder: Path) -> None:
-        hidden = self._directory / f".old-{folder.name}"
-        os.rename(folder, hidden)
-        shutil.rmtree(hidden, ignore_errors=True)
-
     def _read(self, step: int, like: PyTree) -> Restored:
-        folder, manifest = self._manifest_of(step)
-        _agree_on(_difference(folder, manifest["files"]))
+        name, manifest = self._manifest_of(step)
         names, wanted = _named(like)
-        _check_leaves(manifest["leaves"], names, wanted, step)
-        leaves, failure = [], None
-        try:
-            leaves = _load_arrays(folder / _ARRAYS, wanted)
-        except Exception as error:
-            failure = f"{folder.name}/{_ARRAYS} cannot be read ({error})"
-        _agree_on(failure)
+        with self._shelf.fetched(name, manifest["files"]) as fetched:
+            _agree_on(fetched.bad)
+            _check_leaves(manifest["leaves"], names, wanted, step)
+            leaves, failure = [], None
+            try:
+                leaves = _load_arrays(fetched.folder / _ARRAYS, wanted)
+            except Exception as error:
+                failure = f"{name}/{_ARRAYS} cannot be read ({error})"
+            _agree_on(failure)
         for found, written in zip(_described(names, leaves, "read"), manifest["leaves"], strict=True):
             if found != written:
-                raise _Damaged(f"{folder.name}, leaf {written['path']}, is not what was saved")
+                raise _Damaged(f"{name}, leaf {written['path']}, is not what was saved")
         return Restored(step, jax.tree.unflatten(jax.tree.structure(like), leaves), manifest["notes"])
 
-    def _manifest_of(self, step: int) -> tuple[Path, dict[str, Any]]:
-        """The folder of a step, and its manifest as process 0 reads it."""
+    def _manifest_of(self, step: int) -> tuple[str, dict[str, Any]]:
+        """The folder's name of a step, and its manifest as process 0 reads it."""
         found: dict[str, Any] = {}
         if distributed.first():
-            folder = self._folders()[step]
+            name = self._shelf.steps()[step]
             try:
-                found = {"folder": folder.name, "manifest": _read_manifest(folder)}
+                found = {"name": name, "manifest": _read_manifest(self._shelf, name)}
                 if found["manifest"]["step"] != step:
-                    raise _Damaged(f"{folder.name} holds step {found['manifest']['step']}")
+                    raise _Damaged(f"{name} holds step {found['manifest']['step']}")
             except _Damaged as error:
                 found = {"damaged": str(error)}
         found = distributed.of_first("manifest", found)
         if "damaged" in found:
             raise _Damaged(found["damaged"])
-        return self._directory / found["folder"], found["manifest"]
-
-
-def _difference(folder: Path, written: dict[str, str]) -> str | None:
-    try:
-        bad = first_difference(written, _hashed(folder, "read", leave_out=(_MANIFEST,)))
-    except OSError as error:  # this process does not see it
-        return f"{folder.name}: {error}"
-    return None if bad is None else f"{folder.name}/{bad} is not what was written"
+        return found["name"], found["manifest"]
 
 
 def _agree_on(bad: str | None) -> None:
@@ -309,15 +269,6 @@ def _agree_on(bad: str | None) -> None:
     found = [word for word in distributed.gather("damage", bad) if word is not None]
     if found:
         raise _Damaged(found[0])
-
-
-def _hashed(folder: Path, when: str, *, leave_out: tuple[str, ...] = ()) -> dict[str, str]:
-    """`{relative path: sha256}` of the files that process 0 sees; each process hashes its share of them."""
-    names = distributed.of_first(f"files {when}", list_files(folder, leave_out=leave_out))
-    own = {name: hash_file(folder / name) for name in names[distributed.index() :: distributed.count()]}
-    parts = distributed.gather(f"hashes {when}", own)
-    merged = {name: digest for part in parts for name, digest in part.items()}
-    return {name: merged[name] for name in names}
 
 
 def _copied(leaf: Any) -> Any:
@@ -364,26 +315,30 @@ def _words(found: tuple[Any, str] | None) -> str:
     return "absent" if found is None else f"{found[1]} {found[0]}"
 
 
-def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+def _sealed(manifest: dict[str, Any]) -> bytes:
+    """A manifest as its file holds it: after its own hash."""
     content = json.dumps(manifest)
     digest = hashlib.sha256(content.encode()).hexdigest()
-    (folder / _MANIFEST).write_text(f"{digest}\n{content}\n")
+    return f"{digest}\n{content}\n".encode()
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    path = folder / _MANIFEST
+def _read_manifest(shelf: Shelf, name: str) -> dict[str, Any]:
     try:
-        digest, content, end = path.read_bytes().split(b"\n")
+        digest, content, end = shelf.manifest(name).split(b"\n")
     except (OSError, ValueError) as error:
-        raise _Damaged(f"{folder.name}/{_MANIFEST} is missing or cut short") from error
+        raise _Damaged(f"{name}/{MANIFEST} is missing or cut short") from error
     if end or hashlib.sha256(content).hexdigest().encode() != digest:
-        raise _Damaged(f"{folder.name}/{_MANIFEST} is not what was written")
+        raise _Damaged(f"{name}/{MANIFEST} is not what was written")
     return json.loads(content)
 
 
-def _save_arrays(folder: Path, leaves: list[Any]) -> None:
-    """Leaves by number; orbax refuses arrays of size 0, so those live in the manifest alone."""
-    with _quiet(), _checkpointer() as checkpointer:
+def _save_arrays(folder: Path, leaves: list[Any], *, shared: bool) -> None:
+    """Leaves by number; orbax refuses arrays of size 0, so those live in the manifest alone.
+
+    shared: whether all processes see the folder; else each writes what the others' parts complete when they are
+            laid together
+    """
+    with _quiet(), _checkpointer(shared=shared) as checkpointer:
         checkpointer.save(folder, {f"{index:05d}": leaf for index, leaf in enumerate(leaves) if leaf.size})
 
 
@@ -408,24 +363,17 @@ def _how(like: Any) -> Any:
     )
 
 
-def _checkpointer() -> Any:
+def _checkpointer(*, shared: bool = True) -> Any:
     """orbax over all processes; told who they are, it waits through the coordination service and not the devices."""
     import orbax.checkpoint as ocp
 
     if distributed.count() == 1:
         return ocp.PyTreeCheckpointer()
     everyone = set(range(distributed.count()))
-    options = ocp.options.MultiprocessingOptions(primary_host=0, active_processes=everyone)
-    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=options)
+    # Where each has a folder of its own, each is the first of its folder, and no file holds parts of several.
+    options = ocp.options.MultiprocessingOptions(primary_host=0 if shared else None, active_processes=everyone)
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=options, use_ocdbt=shared)
     return ocp.Checkpointer(handler, multiprocessing_options=options)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

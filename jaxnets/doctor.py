@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxnets.columns import columns, scaled
+from jaxnets.remote import is_url
 
 _LITTLE_DISK = 2**30  # bytes
 
@@ -108,6 +109,8 @@ def _data_folder() -> dict[str, Any]:
     given = os.environ.get("JAXNETS_DATA")
     if not given:
         return {"path": None}
+    if is_url(given):
+        return {"path": given}
     if not Path(given).is_dir():
         return {"path": given, "warning": f"JAXNETS_DATA is {given}, which is no folder; name the one with your files"}
     return {"path": given, "files": sum(path.is_file() for path in Path(given).iterdir())}

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxnets import config, data, forward, metrics
+from jaxnets import config, data, forward, metrics, remote
 from jaxnets.build import build_task
 from jaxnets.config import Experiment
 from jaxnets.data import Dataset, Schema, Split
@@ -91,9 +91,14 @@ def check_same_data(old: Schema, new: Schema) -> None:
 
 
 def test(
-    run_dir: Path, split: str = "test", *, dataset: Dataset | None = None, batch_size: int = 256
+    run_dir: Path | str, split: str = "test", *, dataset: Dataset | None = None, batch_size: int = 256
 ) -> dict[str, Any]:
     """Figures of a split, and `evaluation.npz` beside them: what each example was, what was predicted, what it cost."""
+    with remote.reading(run_dir) as folder:
+        return _test(folder, split, dataset, batch_size)
+
+
+def _test(run_dir: Path, split: str, dataset: Dataset | None, batch_size: int) -> dict[str, Any]:
     opened = open_run(run_dir)
     dataset = dataset or load_data(opened)
     if split not in dataset.splits:
@@ -159,7 +164,7 @@ def _write_table(path: Path, table: dict[str, np.ndarray]) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def predict(run_dir: Path, inputs: Any, *, batch_size: int = 256) -> dict[str, np.ndarray]:
+def predict(run_dir: Path | str, inputs: Any, *, batch_size: int = 256) -> dict[str, np.ndarray]:
     """Predictions for raw inputs (b …), as the user reads them: probabilities and class, or values in their unit.
 
     A run on a table takes a pandas, polars or Arrow table, a list of rows as dicts, or a dict of columns.
@@ -167,6 +172,11 @@ def predict(run_dir: Path, inputs: Any, *, batch_size: int = 256) -> dict[str, n
     Tokens (b t) with t up to the run's context give the probabilities of the token after each. Raises DataError if the
     inputs are none, or are not what the run was trained on: shape, NaN, images that are not whole 0..255, tokens.
     """
+    with remote.reading(run_dir) as folder:
+        return _predict(folder, inputs, batch_size)
+
+
+def _predict(run_dir: Path, inputs: Any, batch_size: int) -> dict[str, np.ndarray]:
     opened = open_run(run_dir)
     inputs = raw_inputs(inputs, opened.schema)
     length = inputs.shape[1] if opened.schema.input_kind == "token" else None

@@ -31,6 +31,7 @@ from jaxnets import (
     metrics,
     optim,
     parallel,
+    remote,
     report,
     warm_start,
 )
@@ -47,6 +48,7 @@ from jaxnets.loop import Actions, Cadence, Notes, fit
 from jaxnets.metrics import Opener
 from jaxnets.profiling import Profile, Window
 from jaxnets.progress import Progress
+from jaxnets.remote import Home
 from jaxnets.signals import Signals
 from jaxnets.step import evaluation_params, init_state, larger_is_better, make_eval_step, results
 from jaxnets.types import PyTree, TrainState
@@ -59,7 +61,7 @@ _TEACHER = "teacher.json"  # which weights taught this run
 class Result(NamedTuple):
     """What a run ends with; `figures` is the content of `result.json`."""
 
-    run_dir: Path
+    run_dir: Path | str
     figures: dict[str, Any]
 
 
@@ -69,37 +71,60 @@ def run(
     *,
     allow: Iterable[str] = (),
     progress: Progress | None = None,
-    sinks: Iterable[Opener] = (),
+    sinks: Iterable[Opener] | Callable[[Path], Iterable[Opener]] = (),
     profile: Window | None = None,
 ) -> Result:
     """Trains to the end, tests, and writes the report; on a folder that holds a run, continues it.
 
+    run_dir: a folder, or a URL that fsspec knows, as in gs://bucket/runs/x; it works in a folder of this host then
     sinks: where the log goes as well; each is opened with the records that stand in the log already, at every start and
-    again where a rollback cuts it. They are no part of the experiment, so they may change on the way.
+    again where a rollback cuts it. They are no part of the experiment, so they may change on the way. A function is
+    given the folder that the run works in.
     profile: steps whose trace is written to `profile/`; no part of the experiment either.
 
     Raises ConfigError before anything compiles, if the experiment is not allowed or differs from the folder's in more
     than the paths of `allow`; DataError if the data is bad or has changed; Interrupted after a signal, once saved.
     """
     config.check(experiment)
-    run_dir = Path(run_dir)
-    progress, sinks = progress or Progress(), tuple(sinks)
-    check_folder(run_dir, experiment, tuple(allow))
-    with locked(run_dir), Signals() as signals, progress:
+    progress, allow = progress or Progress(), tuple(allow)
+    with _opened(run_dir, experiment, allow, progress.say) as home, Signals() as signals, progress:
+        run_dir = home.folder
+        openers = tuple(sinks(run_dir) if callable(sinks) else sinks)
         if (run_dir / "result.json").exists() and not _differs(run_dir, experiment):
-            progress.say(f"{run_dir} is finished; here is its result (another --run-dir starts a new run)")
+            progress.say(f"{home.name} is finished; here is its result (another --run-dir starts a new run)")
             if not (run_dir / "report.html").exists() and distributed.first():  # killed between the two
                 report.write(run_dir)
             with contextlib.ExitStack() as stack:
-                _open(sinks, run_dir, stack)
-            return Result(run_dir, read_json(run_dir / "result.json"))
+                _open(openers, run_dir, stack)
+            return Result(_place(home), read_json(run_dir / "result.json"))
         dataset = admit_data(experiment)
         _check_same(experiment, dataset.schema)
         _check_fit(experiment, dataset.schema, run_dir)
         admitted = admit(experiment, dataset)
-        _check_teacher(admitted, run_dir, tuple(allow))
-        how = {"allow": tuple(allow), "sinks": sinks, "profile": profile}
-        return _Run(admitted, run_dir, progress, signals, **how).run()
+        _check_teacher(admitted, run_dir, allow)
+        how = {"allow": allow, "sinks": openers, "profile": profile}
+        return _Run(admitted, home, progress, signals, **how).run()
+
+
+@contextlib.contextmanager
+def _opened(
+    run_dir: str | Path, experiment: Experiment, allow: tuple[str, ...], say: Callable[[str], None]
+) -> Iterator[Home]:
+    """The home of a run of this experiment, which no other run is in."""
+    if remote.is_url(run_dir):
+        with remote.opened(str(run_dir), say=say) as home:
+            check_folder(home.folder, experiment, allow)
+            yield home
+        return
+    folder = Path(run_dir)
+    check_folder(folder, experiment, allow)
+    with locked(folder):
+        yield remote.local(folder)
+
+
+def _place(home: Home) -> Path | str:
+    """Where the user finds the run."""
+    return home.name if remote.is_url(home.name) else home.folder
 
 
 def _open(openers: Iterable[Opener], run_dir: Path, stack: contextlib.ExitStack) -> list[metrics.Sink]:
@@ -261,7 +286,7 @@ class _Run:
     def __init__(
         self,
         admitted: Admitted,
-        run_dir: Path,
+        home: Home,
         progress: Progress,
         signals: Signals,
         *,
@@ -273,7 +298,7 @@ class _Run:
         self.parts, self.shapes, self.layout = admitted.parts, admitted.shapes, admitted.layout
         self.batch, self.train, self.total = admitted.batch, admitted.train, admitted.total
         self.teacher = admitted.teacher
-        self.run_dir, self.progress, self.signals = run_dir, progress, signals
+        self.home, self.run_dir, self.progress, self.signals = home, home.folder, progress, signals
         self.allow, self.openers, self.window = allow, sinks, profile
         self.last = min(self.total, self.experiment.loop.limit_steps or self.total)
         self.numbers = self.layout.place_whole(jax.tree.map(jnp.asarray, self.experiment))
@@ -292,7 +317,7 @@ class _Run:
     def run(self) -> Result:
         loop = self.experiment.loop
         checkpoints = Checkpoints(
-            self.run_dir / "checkpoints",
+            self.home.shelf,
             keep_last=loop.keep_last,
             keep_every=loop.keep_every,
             keep_best=loop.keep_best,
@@ -376,7 +401,7 @@ class _Run:
         restored = self.checkpoints.restore(self.layout.shapes(self.shapes), say=self.progress.say)
         if restored is None:
             return self._fresh(), Notes(), 0
-        self.progress.say(f"continues {self.run_dir} at step {restored.step}")
+        self.progress.say(f"continues {self.home.name} at step {restored.step}")
         return self.layout.place_state(restored.tree), Notes(**restored.notes), restored.step
 
     def _profile(self, start: int) -> Profile | None:
@@ -579,7 +604,7 @@ class _Run:
         params = evaluation_params(self.parts.optimizer, train_state)
         params, state = self.layout.to_host((params, train_state.state))
         figures = self._tested(params, state, notes, steps, tested_step) if distributed.first() else None
-        return Result(self.run_dir, distributed.of_first("finished", figures))
+        return Result(_place(self.home), distributed.of_first("finished", figures))
 
     def _tested(self, params: PyTree, state: PyTree, notes: Notes, steps: int, tested_step: int) -> dict[str, Any]:
         """The figures of the result; writes all that a finished run leaves."""

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxnets import evaluate
+from jaxnets import evaluate, remote
 from jaxnets.build import total_steps
 from jaxnets.columns import columns, sparkline
 from jaxnets.metrics import Record
 from jaxnets.progress import short
 
+_FILES = ("config.json", "schema.json", "series.json", "metrics.jsonl", "result.json")
 _LOOK_SECONDS = 1.0
 _QUIET_SECONDS = 60.0  # without a line, after which a plain watch says so
 
@@ -68,8 +70,13 @@ class Plan(NamedTuple):
     examples: int  # a step
 
 
-def watch(run_dir: Path, *, once: bool) -> None:
+def watch(run_dir: Path | str, *, once: bool) -> None:
     """Shows the state of a run until it ends, or `once`. Raises UsageError if the folder is no run."""
+    with remote.following(run_dir, wanted=_FILES.__contains__) as (folder, refresh):
+        _watch(folder, refresh, once=once)
+
+
+def _watch(run_dir: Path, refresh: Callable[[], None], *, once: bool) -> None:
     settings, schema = evaluate.read_run(run_dir)
     experiment = evaluate.experiment_of(settings)
     plan = Plan(run_dir.resolve().name, total_steps(experiment, schema), experiment.data.batch_size)
@@ -77,13 +84,13 @@ def watch(run_dir: Path, *, once: bool) -> None:
     tail.new()
     if not once and not result.exists():
         follow = _follow_live if sys.stdout.isatty() else _follow_plain
-        follow(plan, tail, result)
+        follow(plan, tail, result, refresh)
     print(frame(plan, tail.records))
     if result.exists():
         print(_end(json.loads(result.read_text())))
 
 
-def _follow_live(plan: Plan, tail: Tail, result: Path) -> None:
+def _follow_live(plan: Plan, tail: Tail, result: Path, refresh: Callable[[], None]) -> None:
     from rich.live import Live
     from rich.text import Text
 
@@ -92,10 +99,11 @@ def _follow_live(plan: Plan, tail: Tail, result: Path) -> None:
             tail.new()
             live.update(Text(f"{frame(plan, tail.records)}\n{_age(tail)}"))
             time.sleep(_LOOK_SECONDS)
+            refresh()
     tail.new()
 
 
-def _follow_plain(plan: Plan, tail: Tail, result: Path) -> None:
+def _follow_plain(plan: Plan, tail: Tail, result: Path, refresh: Callable[[], None]) -> None:
     print(frame(plan, tail.records), flush=True)
     seen = time.monotonic()
     while not result.exists():
@@ -106,6 +114,7 @@ def _follow_plain(plan: Plan, tail: Tail, result: Path) -> None:
             print(_age(tail), flush=True)
             seen = time.monotonic()
         time.sleep(_LOOK_SECONDS)
+        refresh()
     for record in tail.new():
         print(line(record, plan.total), flush=True)
 

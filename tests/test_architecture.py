@@ -22,6 +22,8 @@ ORDER = (
         "chips",
         "flops",
     ),
+    ("shelf",),
+    ("remote",),
     ("data", "models", "tasks", "schedules"),
     ("optim",),
     ("step", "generate", "anatomy"),

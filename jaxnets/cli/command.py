@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from jaxnets import __version__
 from jaxnets.errors import UsageError
+from jaxnets.remote import is_url
 
 Settings = list[tuple[str, str]]  # dotted path of the config and its value, as typed
 
@@ -88,3 +89,12 @@ def experiment(path: str | Path, settings: Settings) -> Any:
     found = config.assign(config.load(path), settings)
     config.check(found)
     return found
+
+
+def place(text: str) -> Path | str:
+    """A run as typed: a URL stays a word, anything else is a path.
+
+    >>> place("runs/x"), place("gs://bucket/runs/x")
+    (PosixPath('runs/x'), 'gs://bucket/runs/x')
+    """
+    return text if is_url(text) else Path(text)

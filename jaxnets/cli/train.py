@@ -7,15 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from jaxnets import distributed
-from jaxnets.cli.command import Command, Parser, Settings, experiment
+from jaxnets.cli.command import Command, Parser, Settings, experiment, place
 from jaxnets.errors import UsageError
+from jaxnets.remote import is_url
 
 _REPEATS = ("seeds", "folds", "splits")
 
 
 def _train_options(train: Parser) -> None:
     train.add_argument("config", help="a Python file that ends in experiment = Experiment(...)")
-    train.add_argument("--run-dir", type=Path, help="the run's folder (default: runs/<name of the config>)")
+    train.add_argument(
+        "--run-dir",
+        type=place,
+        help="the run's folder, or a URL (default: runs/<name of the config>)",
+    )
     train.add_argument(
         "--allow",
         nargs="+",
@@ -90,7 +95,7 @@ def _train_here(given: argparse.Namespace, settings: Settings) -> int:
             run_dir,
             allow=given.allow,
             progress=Progress(quiet=given.quiet or not distributed.first()),
-            sinks=[tensorboard(run_dir / "tb")] if given.tensorboard else [],
+            sinks=lambda folder: [tensorboard(folder / "tb")] if given.tensorboard else [],
             profile=None if given.profile is None else profiling.window(given.profile),
         )
     if not distributed.first():
@@ -102,7 +107,7 @@ def _train_here(given: argparse.Namespace, settings: Settings) -> int:
         f"{figures['steps']} steps in {figures['seconds']:.1f} s; tested the weights of step {figures['tested_step']}"
     )
     print(f"data         {figures['data']['source']}, sha256 {figures['data']['sha256'][:16]}…")
-    print(f"run folder   {run_dir}\nreport       {run_dir / 'report.html'}\nnext         jaxnets test {run_dir}")
+    print(f"run folder   {run_dir}\nreport       {run_dir}/report.html\nnext         jaxnets test {run_dir}")
     print(f"             jaxnets predict {run_dir} FILE\n             jaxnets config {given.config}")
     return 0
 
@@ -126,6 +131,8 @@ def _series(given: argparse.Namespace, of_config: Any, repeats: dict[Any, int]) 
         print(f"{count} runs; this is the first of them, {name}\n{rehearse(first)}")
         return 0
     folder = given.run_dir or Path("runs") / f"{Path(given.config).stem}_{by}"
+    if is_url(folder):
+        raise UsageError(f"--{by} with --run-dir {folder} is not supported; train its runs one by one")
     with compilation.cache():
         figures = series.series(
             of_config,
@@ -198,7 +205,7 @@ def _compile(given: argparse.Namespace, settings: Settings) -> int:
 
 
 def _watch_options(watch: Parser) -> None:
-    watch.add_argument("run", type=Path)
+    watch.add_argument("run", type=place)
     watch.add_argument("--once", action="store_true", help="print where it stands and end")
 
 

@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 from pathlib import Path
 
-from jaxnets.cli.command import Command, Parser, Settings
+from jaxnets import remote
+from jaxnets.cli.command import Command, Parser, Settings, place
 from jaxnets.errors import UsageError
 
 
 def _test_options(test: Parser) -> None:
-    test.add_argument("run", type=Path)
+    test.add_argument("run", type=place)
     test.add_argument("--split", default="test", help="train, valid or test (default: test)")
 
 
 def _test(given: argparse.Namespace, settings: Settings) -> int:
     from jaxnets import compilation, evaluate, report
 
-    with compilation.cache():
-        figures = evaluate.test(given.run, given.split)
-    print(json.dumps({given.split: figures}, indent=2))
-    if given.split == "test":
-        report.write(given.run)
+    with compilation.cache(), remote.reading(given.run) as run:
+        figures = evaluate.test(run, given.split)
+        print(json.dumps({given.split: figures}, indent=2))
+        if given.split == "test":
+            report.write(run)
     return 0
 
 
 def _predict_options(predict: Parser) -> None:
-    predict.add_argument("run", type=Path)
+    predict.add_argument("run", type=place)
     predict.add_argument("inputs", nargs="+", type=Path, help=".npy, .csv, .parquet, .jsonl or image files")
     predict.add_argument("--out", type=Path, help=".jsonl or .csv (default: JSON lines on the terminal)")
 
@@ -35,13 +37,13 @@ def _predict_options(predict: Parser) -> None:
 def _predict(given: argparse.Namespace, settings: Settings) -> int:
     from jaxnets import compilation, predictions
 
-    with compilation.cache():
-        predictions.predict_files(given.run, given.inputs, out=given.out)
+    with compilation.cache(), remote.reading(given.run) as run:
+        predictions.predict_files(run, given.inputs, out=given.out)
     return 0
 
 
 def _generate_options(generate: Parser) -> None:
-    generate.add_argument("run", type=Path)
+    generate.add_argument("run", type=place)
     generate.add_argument("--prompt", required=True, metavar="TEXT", help="at most as long as the context of the run")
     generate.add_argument("--tokens", type=int, default=200, help="written after the prompt (default: 200)")
     generate.add_argument("--temperature", type=float, default=0.8, help="0 = the likeliest token (default: 0.8)")
@@ -62,13 +64,13 @@ def _generate(given: argparse.Namespace, settings: Settings) -> int:
         samples=given.samples,
         seed=given.seed,
     )
-    with compilation.cache():
-        continuations.show(given.run, given.prompt, sampling)
+    with compilation.cache(), remote.reading(given.run) as run:
+        continuations.show(run, given.prompt, sampling)
     return 0
 
 
 def _report_options(report: Parser) -> None:
-    report.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="one run, or those to compare")
+    report.add_argument("runs", nargs="+", type=place, metavar="RUN", help="one run, or those to compare")
     report.add_argument(
         "--out", type=Path, metavar="FILE.html", help="the page of a comparison (default: comparison.html)"
     )
@@ -79,14 +81,18 @@ def _report(given: argparse.Namespace, settings: Settings) -> int:
 
     if len(given.runs) > 1:
         out = given.out or Path("comparison.html")
-        print(report.compare(given.runs, out))
+        with contextlib.ExitStack() as stack:
+            runs = [stack.enter_context(remote.reading(run)) for run in given.runs]
+            print(report.compare(runs, out))
         print(out)
         return 0
     if given.out is not None:
         raise UsageError(
             f"--out {given.out} is for a comparison of two runs or more; name another run, or leave it out"
         )
-    print(report.write(given.runs[0]))
+    with remote.reading(given.runs[0]) as run:
+        report.write(run)
+    print(f"{given.runs[0]}/report.html")
     return 0
 
 

@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 
 from jaxnets.data.cache import prepared
+from jaxnets.data.place import fetched_folder
 from jaxnets.data.tables import Table, fingerprint_arrays
 from jaxnets.errors import ConfigError, DataError, MissingExtra
 from jaxnets.files import hash_folder
+from jaxnets.remote import is_url
 
 BUILTIN = ("digits", "breast_cancer", "wine", "diabetes", "python_text")
 
@@ -41,19 +43,26 @@ def read_python_text() -> tuple[np.ndarray, dict[str, str], str]:
 def read_catalogue(name: str) -> Table:
     """`NAME` with its own train and test splits, or `NAME:SPLIT` as one pool of rows, of the TFDS catalogue.
 
+    In place of the name a URL may stand, as in gs://bucket/mnist/3.0.1, where a set was prepared.
     The set holds image or features, and label or target; it was prepared before, or TFDS prepares it with TensorFlow.
     """
-    name, _, split = name.partition(":")
+    parent, _, last = name.rpartition("/")
+    last, _, split = last.partition(":")
+    name = f"{parent}/{last}" if parent else last
+    folder = fetched_folder(name) if is_url(name) else None
     with _quiet():
         import tensorflow_datasets as tfds
 
         try:
-            builder: Any = tfds.builder(name, file_format="array_record")
+            builder: Any = (
+                tfds.builder_from_directory(folder) if folder else tfds.builder(name, file_format="array_record")
+            )
         except Exception as error:
             raise ConfigError(
                 f"data.source tfds:{name} cannot be found: {str(error).splitlines()[0]}; see the catalogue of TFDS"
             ) from error
-        _prepare_catalogue(builder, name)
+        if folder is None:
+            _prepare_catalogue(builder, name)
         wanted = [split] if split else [own for own in ("train", "test") if own in builder.info.splits]
         if not split and "train" not in wanted:
             raise DataError(

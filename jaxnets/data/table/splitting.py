@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxnets.data.place import locate
 from jaxnets.data.table.reading import SPLITS
 from jaxnets.errors import ConfigError, DataError, near
 
@@ -34,7 +35,7 @@ def split_by(config: Data, length: int, column: Callable[[str], list[Any]]) -> d
         case "sklearn", False:
             test = np.random.RandomState(config.split_seed).permutation(length)[: math.ceil(config.test * length)]
         case "file", True:
-            test = _rows_of_file(Path(name), length)
+            test = _rows_of_file(locate(name) or Path(name), length)
         case "column", True:
             return _by_column(name, column(name))
         case _:

@@ -1,0 +1,134 @@
+"""A run at a URL is the run of a folder, bit for bit: trained, cut off anywhere, continued, tested, watched."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from faulty import Faulty, outage, sample
+from small import CONFIG, Said, assert_same_runs, command, experiment, loop
+
+from jaxnets import cli, evaluate
+from jaxnets.errors import CheckpointError, ConfigError, JaxnetsError
+from jaxnets.progress import Progress
+from jaxnets.remote import Store, lease, store
+from jaxnets.run import run
+
+URL = "faulty://bucket/runs/wine"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch, tmp_path):
+    monkeypatch.setattr(store, "WAITS", (0.0, 0.0))
+    monkeypatch.setattr(lease, "PATIENCE", 0.2)
+    monkeypatch.setattr(lease, "_SETTLE", 0.0)
+    monkeypatch.setattr(lease, "BEAT", 1000.0)  # so that the calls of a run are the same each time
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    Faulty.empty()
+
+
+def settings():
+    return experiment(loop=loop(dispatch="block"))
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    return run(settings(), tmp_path_factory.mktemp("runs") / "wine", progress=Progress(quiet=True)).run_dir
+
+
+def fetched(url, folder):
+    """All of a run at a URL in a folder."""
+    place = Store(url)
+    place.download("", folder, place.marks())
+    return folder
+
+
+def test_a_run_at_a_url_is_the_run_of_a_folder(reference, tmp_path):
+    said = Said()
+    result = run(settings(), URL, progress=said)
+    assert (
+        result.run_dir == URL and result.figures["test"] == json.loads((reference / "result.json").read_text())["test"]
+    )
+    here = fetched(URL, tmp_path / "here")
+    assert_same_runs(here, reference)
+    kept = {path.name for path in reference.iterdir()} - {".lock"}
+    assert {path.name for path in here.iterdir()} == kept
+    left = {path.name for path in tmp_path.rglob("*") if path.is_file() and here not in path.parents}
+    assert left <= {".guard"}
+    again = run(settings(), URL, progress=said)
+    assert again.figures == result.figures and said.lines[-1].startswith(f"{URL} is finished")
+    with pytest.raises(ConfigError, match=f"{URL} holds a run of another config"):
+        run(experiment(), URL, progress=said)
+
+
+def test_a_run_that_is_cut_off_at_any_call_continues_bit_for_bit(reference, tmp_path):
+    run(settings(), URL, progress=Progress(quiet=True))
+    ended = set()
+    for number in sample(Faulty.calls, 8):
+        Faulty.empty()
+        Faulty.plan(outage(number), after=bool(number % 2))
+        with pytest.raises(JaxnetsError) as failure:
+            run(settings(), URL, progress=Progress(quiet=True))
+        ended.add((type(failure.value), failure.value.exit_code))
+        Faulty.plan()
+        run(settings(), URL, progress=Progress(quiet=True))
+        assert_same_runs(fetched(URL, tmp_path / str(number)), reference)
+    assert ended == {(CheckpointError, 4)}
+
+
+def test_the_commands_take_a_url(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.py").write_text(CONFIG.replace("steps=1000", "steps=40"))
+    url = f"file://{tmp_path}/bucket/one"
+    assert cli.main(["train", "config.py", "--run-dir", url, "--tensorboard"]) == 0
+    assert f"run folder   {url}" in capsys.readouterr().out
+    folder = tmp_path / "bucket" / "one"
+    assert list((folder / "tb").iterdir()) and not (folder / ".lease").exists()
+    for name in ("report.html", "evaluation.npz"):
+        (folder / name).unlink()
+    assert cli.main(["test", url]) == 0 and (folder / "report.html").exists() and (folder / "evaluation.npz").exists()
+    (folder / "report.html").unlink()
+    assert cli.main(["report", url]) == 0 and (folder / "report.html").exists()
+    capsys.readouterr()
+    assert cli.main(["watch", url, "--once"]) == 0
+    assert capsys.readouterr().out.startswith("one  step 40/40")
+    np.save(tmp_path / "rows.npy", np.zeros((2, 13), np.float32))
+    assert cli.main(["predict", url, "rows.npy", "--out", "found.jsonl"]) == 0
+    assert len((tmp_path / "found.jsonl").read_text().splitlines()) == 2
+    assert evaluate.predict(url, np.zeros((2, 13)))["class"].shape == (2,)
+    capsys.readouterr()
+    assert cli.main(["test", f"{url}x"]) == 2
+    assert f"{url}x is not a run folder: it has no config.json" in capsys.readouterr().err
+    assert cli.main(["train", "config.py", "--run-dir", url, "--seeds", "2"]) == 2
+
+
+def killed(config, run_dir, *, after):
+    """Trains in a process of its own until this file is there, and kills it."""
+    words = [sys.executable, "-m", "jaxnets.cli", "train", str(config), "--run-dir", run_dir, "--quiet"]
+    process = subprocess.Popen(words, env=os.environ | {"JAX_PLATFORMS": "cpu"})
+    began = time.monotonic()
+    while not after.exists() and time.monotonic() - began < 120:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_killed_processes_are_followed(tmp_path, processes):
+    (tmp_path / "config.py").write_text(CONFIG)
+    place = ("launch", "local", "--processes", processes, "--") if processes > 1 else ()
+    for name in ("local", "remote"):
+        where = tmp_path / name if name == "local" else f"file://{tmp_path}/remote"
+        if name == "remote":
+            manifest = tmp_path / "remote" / "checkpoints" / "00000040" / "manifest.json"
+            killed(tmp_path / "config.py", where, after=manifest)
+        code, out, errors = command(*place, "train", tmp_path / "config.py", "--run-dir", where, JAX_PLATFORMS="cpu")
+        assert code == 0, out + errors
+    assert "continues file://" in out
+    assert_same_runs(tmp_path / "remote", tmp_path / "local")

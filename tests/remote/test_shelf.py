@@ -1,0 +1,117 @@
+"""Checkpoints in an object store that fails at any moment: a step counts whole or not at all, and the run goes on."""
+
+import jax
+import numpy as np
+import pytest
+from faulty import Faulty, outage
+
+from jaxnets.checkpoint import Checkpoints
+from jaxnets.errors import CheckpointError
+from jaxnets.remote import Store, store
+from jaxnets.remote.shelf import RemoteShelf
+
+URL = "faulty://bucket/run/checkpoints"
+LAST = 3
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(store, "WAITS", (0.0, 0.0))
+    Faulty.empty()
+
+
+def tree(step):
+    draw = np.random.default_rng(step)
+    return {"kernel": draw.normal(size=(5, 3)).astype(np.float32), "step": np.int32(step), "none": np.zeros((0, 2))}
+
+
+def equal(found, step):
+    pairs = zip(jax.tree.leaves(found), jax.tree.leaves(tree(step)), strict=True)
+    return all(a.dtype == b.dtype and np.asarray(a).tobytes() == b.tobytes() for a, b in pairs)
+
+
+def shelf(disk):
+    disk.mkdir(exist_ok=True)
+    return RemoteShelf(Store(URL), disk)
+
+
+def session(disk, *, said=None):
+    """A run that restores and then saves until the last step, the first of its steps twice."""
+    with Checkpoints(shelf(disk), keep_last=1, keep_best=True) as checkpoints:
+        found = checkpoints.restore(tree(0), say=(said or []).append)
+        assert found is None or (equal(found.tree, found.step) and found.notes == {"offset": found.step})
+        begin = 1 if found is None else found.step
+        for step in (begin, *range(begin, LAST + 1)):
+            checkpoints.save(step, tree(step), {"offset": step}, metric=float(step))
+            checkpoints.wait()
+
+
+def check_all(disk):
+    """Every step that counts is what was saved."""
+    with Checkpoints(shelf(disk)) as checkpoints:
+        steps = checkpoints.steps
+        assert all(equal(checkpoints.restore(tree(0), step=step).tree, step) for step in steps)
+    return steps
+
+
+@pytest.fixture(scope="module")
+def calls(tmp_path_factory):
+    """How many calls a session makes that nothing disturbs."""
+    Faulty.empty()
+    session(tmp_path_factory.mktemp("disk"))
+    return Faulty.calls
+
+
+def test_a_session_leaves_the_steps_that_are_kept_and_nothing_on_this_host(tmp_path, calls):
+    assert 20 < calls < 200
+    session(tmp_path)
+    assert check_all(tmp_path) == [1, LAST] and not any(tmp_path.iterdir())
+    folders = {name.split("/")[0] for name in Store(URL).marks()}
+    assert folders == {"00000001.1", "00000003", "saved"}
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_one_call_that_fails_anywhere_is_tried_again(tmp_path, calls, after):
+    for number in range(1, calls + 1, 3):
+        Faulty.empty()
+        Faulty.plan(range(number, number + 2), after=after)
+        session(tmp_path)
+        assert Faulty.calls >= number
+        Faulty.plan()
+        assert check_all(tmp_path) == [1, LAST], number
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_an_outage_from_any_call_on_ends_the_run_and_the_next_one_continues(tmp_path, calls, after):
+    counted = set()
+    for number in range(1, calls + 1):
+        Faulty.empty()
+        Faulty.plan(outage(number), after=after)
+        with pytest.raises(CheckpointError, match="after 3 tries; look whether the place can be reached"):
+            session(tmp_path)
+        Faulty.plan()
+        counted.add(tuple(check_all(tmp_path)))
+        session(tmp_path)
+        assert check_all(tmp_path)[-1] == LAST
+        assert not any(tmp_path.iterdir()), number
+    assert {(), (1,), (1, LAST)} <= counted
+
+
+def test_a_damaged_object_is_named_and_the_step_before_is_used(tmp_path):
+    with Checkpoints(shelf(tmp_path), keep_last=2) as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(step, tree(step), {"offset": step})
+    place, said = Store(URL), []
+    name = next(name for name in place.marks("00000002") if "manifest" not in name and len(place.read(name)) > 20)
+    content = bytearray(place.read(name))
+    content[len(content) // 2] ^= 1
+    place.write(name, bytes(content))
+    with Checkpoints(shelf(tmp_path)) as checkpoints:
+        assert checkpoints.restore(tree(0), say=said.append).step == 1
+        assert f"checkpoint 2 is damaged: {name} is not what was written" in said[0] and checkpoints.steps == [1]
+        checkpoints.save(2, tree(2), {})
+        checkpoints.wait()
+        place.remove([name for name in place.marks("00000001") if "arrays" in name][:1])
+    assert "00000002/manifest.damaged" in place.marks()
+    with Checkpoints(shelf(tmp_path)) as checkpoints, pytest.raises(CheckpointError, match="a file is not there"):
+        checkpoints.restore(tree(0), step=1, say=said.append)
