@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 from faulty import Faulty, outage
 
+from jaxnets import checkpoint
 from jaxnets.checkpoint import Checkpoints
 from jaxnets.errors import CheckpointError
 from jaxnets.remote import Store, store
 from jaxnets.remote.shelf import RemoteShelf
 
 URL = "faulty://bucket/run/checkpoints"
-LAST = 3
+LAST = 2
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +29,21 @@ def tree(step):
 def equal(found, step):
     pairs = zip(jax.tree.leaves(found), jax.tree.leaves(tree(step)), strict=True)
     return all(a.dtype == b.dtype and np.asarray(a).tobytes() == b.tobytes() for a, b in pairs)
+
+
+@pytest.fixture
+def light(monkeypatch):
+    """Arrays as plain files: not orbax is tested here, which takes a tenth of a second a step."""
+
+    def save(folder, leaves, *, shared):
+        folder.mkdir(parents=True)
+        for number, leaf in enumerate(leaves):
+            np.save(folder / f"{number}.npy", leaf)
+
+    monkeypatch.setattr(checkpoint, "_save_arrays", save)
+    monkeypatch.setattr(
+        checkpoint, "_load_arrays", lambda folder, like: [np.load(folder / f"{n}.npy") for n in range(len(like))]
+    )
 
 
 def shelf(disk):
@@ -54,25 +70,25 @@ def check_all(disk):
     return steps
 
 
-@pytest.fixture(scope="module")
-def calls(tmp_path_factory):
+@pytest.fixture
+def calls(light, tmp_path):
     """How many calls a session makes that nothing disturbs."""
+    session(tmp_path)
+    found = Faulty.calls
     Faulty.empty()
-    session(tmp_path_factory.mktemp("disk"))
-    return Faulty.calls
+    return found
 
 
-def test_a_session_leaves_the_steps_that_are_kept_and_nothing_on_this_host(tmp_path, calls):
-    assert 20 < calls < 200
+def test_a_session_leaves_the_steps_that_are_kept_and_nothing_on_this_host(tmp_path):
     session(tmp_path)
     assert check_all(tmp_path) == [1, LAST] and not any(tmp_path.iterdir())
     folders = {name.split("/")[0] for name in Store(URL).marks()}
-    assert folders == {"00000001.1", "00000003", "saved"}
+    assert folders == {"00000001.1", "00000002", "saved"}
 
 
 @pytest.mark.parametrize("after", [False, True])
 def test_one_call_that_fails_anywhere_is_tried_again(tmp_path, calls, after):
-    for number in range(1, calls + 1, 3):
+    for number in range(1, calls + 1, 2):
         Faulty.empty()
         Faulty.plan(range(number, number + 2), after=after)
         session(tmp_path)
@@ -87,14 +103,18 @@ def test_an_outage_from_any_call_on_ends_the_run_and_the_next_one_continues(tmp_
     for number in range(1, calls + 1):
         Faulty.empty()
         Faulty.plan(outage(number), after=after)
-        with pytest.raises(CheckpointError, match="after 3 tries; look whether the place can be reached"):
+        try:
             session(tmp_path)
+        except CheckpointError as error:
+            assert "after 3 tries; look whether the place can be reached" in str(error)
+        else:
+            assert after and number > calls - 5, "only what removes the last of an old step can work unheard"
         Faulty.plan()
         counted.add(tuple(check_all(tmp_path)))
         session(tmp_path)
         assert check_all(tmp_path)[-1] == LAST
         assert not any(tmp_path.iterdir()), number
-    assert {(), (1,), (1, LAST)} <= counted
+    assert counted >= {(), (1,), (1, LAST)}
 
 
 def test_a_damaged_object_is_named_and_the_step_before_is_used(tmp_path):
