@@ -2,6 +2,7 @@
 
 import io
 
+import jax
 import numpy as np
 import pytest
 from faulty import Faulty, outage
@@ -56,8 +57,8 @@ def same(one, two):
         two.schema.fingerprint, two.schema.files, two.schema.counts,
     )  # fmt: skip
     for split, part in one.splits.items():
-        for name, array in part.arrays.items():
-            assert np.array_equal(array, two.splits[split].arrays[name])
+        pairs = zip(jax.tree.leaves(part.arrays), jax.tree.leaves(two.splits[split].arrays), strict=True)
+        assert all(np.array_equal(a, b) for a, b in pairs)
 
 
 @pytest.mark.parametrize(
