@@ -70,6 +70,9 @@ def matches(pattern: str) -> list[Path]:
 
 
 def _local(pattern: str) -> list[Path]:
+    """As a pattern, unless a file has that very name."""
+    if Path(pattern).is_file():
+        return [Path(pattern)]
     return sorted(path for path in map(Path, glob.glob(pattern)) if path.is_file())
 
 

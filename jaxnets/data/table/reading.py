@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import csv
-import glob
 import io
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxnets.data.place import matches, places
+from jaxnets.data.place import locate_all
 from jaxnets.errors import DataError
 from jaxnets.files import hash_file
-from jaxnets.remote import is_url
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".pq", ".arrow", ".feather", ".ipc", ".jsonl", ".ndjson", ".json")
 NULLS = ("", "NA", "N/A", "n/a", "nan", "NaN", "NAN", "null", "NULL", "None", "?", "#N/A", "<NA>")
@@ -61,12 +59,8 @@ def _alternatives(name: str) -> list[tuple[str, str]]:
 
 
 def _located(pattern: str, name: str) -> list[Path]:
-    for place in places(pattern):
-        if Path(place).is_file():
-            return [Path(place)]
-        found = matches(place) if is_url(place) else sorted(filter(Path.is_file, map(Path, glob.glob(place))))
-        if found:
-            return found
+    if found := locate_all(pattern):
+        return found
     parent = Path(pattern).parent
     there = [path.name for path in parent.glob("*") if path.suffix.lower() in SUFFIXES] if parent.is_dir() else []
     more = f"; {parent} holds {', '.join(sorted(there)[:8])}" if there else ""
