@@ -60,19 +60,26 @@ def choose(
         if found["program"] != program:
             _store(path, found | {"program": program})
         return _dispatch(compiled, feed)
-    bare = compile_form(1)
+    bare = _by_all(compile_form, 1)
     bare_seconds = distributed.of_first("seconds", _seconds_a_step(bare, feed, copy(train_state)))
     most = max(1, min(_MOST, int(_BLOCK_SECONDS / max(bare_seconds, 1e-6))))
     length = -(-longest // -(-longest // most))  # the steps between two log lines, in blocks of one size
     chosen, block_seconds = bare, None
     if wanted == "block" or (wanted == "auto" and bare_seconds < _LONG_STEP and length > 1):
-        block = compile_form(max(2, length))
+        block = _by_all(compile_form, max(2, length))
         block_seconds = distributed.of_first("seconds", _seconds_a_step(block, feed, copy(train_state)))
         if wanted == "block" or block_seconds < bare_seconds:
             chosen = block
     found = {"length": chosen.length, "bare_seconds": bare_seconds, "block_seconds": block_seconds}
     _store(path, found | {"program": chosen.program})
     return _dispatch(chosen, feed)
+
+
+def _by_all(compile_form: Callable[[int], Compiled], length: int) -> Compiled:
+    """Compiled, and so in all processes: a collective that waits half a minute for a slower one gives up (gloo)."""
+    compiled = compile_form(length)
+    distributed.gather("compiled")
+    return compiled
 
 
 def forget_program(path: Path) -> None:

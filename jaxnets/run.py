@@ -333,6 +333,7 @@ class _Run:
             self._introduce()
             dispatch = self._dispatch(train_state)
             self._validate_program(train_state)
+            distributed.gather("ready")  # the first has more to compile, and a collective does not wait for ever
             self.log = metrics.Silent()
             if distributed.first():
                 self.log = metrics.JsonLines(self.run_dir / "metrics.jsonl", offset=notes.log_offset)

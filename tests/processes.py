@@ -1,6 +1,5 @@
 """Several real processes of one run on this machine, for the tests of what befalls them."""
 
-import contextlib
 import os
 import re
 import signal
@@ -61,9 +60,9 @@ class Launched:
         return self
 
     def __exit__(self, *failure):
-        with contextlib.suppress(OSError):
-            self._popen.kill()
-        self._popen.communicate()
+        self._popen.kill()
+        self._popen.wait()
+        self._popen.stdout.close()
 
     @property
     def ended(self):

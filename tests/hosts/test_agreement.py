@@ -65,21 +65,30 @@ def gpt(plan):
     )
 
 
+def more():
+    return {
+        "pmap": ("pmap", short(plan=Plan(mode="pmap")), []),
+        "rollback": ("rollback", spoiled(), []),
+        "block": ("block", short(loop=loop(steps=STEPS, log_every=6, eval_every=12, dispatch="block")), []),
+        "host": ("host", short(data=Data(source="wine", batch_size=BATCH, placement="host")), []),
+        "before": ("changed", short(limit=6), []),
+        "after": ("changed", short(optim=AdamW(lr=1e-3), limit=12), ["optim", "loop.limit_steps"]),
+    }
+
+
 def cases(kind):
     """{name: (folder, experiment, what may differ from the folder's)}, in the order in which they are tried."""
     if kind.startswith("to "):
         return {"chain": ("chain", short(plan=Plan(data=1, fsdp=-1), limit=int(kind[3:])), ["loop.limit_steps"])}
     if kind == "tensor":
         return {"tensor": ("tensor", gpt(Plan(data=1, tensor=-1)), []), "gpt": ("gpt", gpt(Plan()), [])}
-    return {
+    core = {
         "data": ("data", short(), []),
         "finished": ("data", short(), []),
         "refused": ("data", short(optim=AdamW(lr=1e-3)), []),
-        "allowed": ("data", short(optim=AdamW(lr=1e-3)), ["optim"]),
-        "pmap": ("pmap", short(plan=Plan(mode="pmap")), []),
         "fsdp": ("fsdp", short(plan=Plan(data=1, fsdp=-1), limit=12), []),
-        "rollback": ("rollback", spoiled(), []),
     }
+    return core if kind == "core" else core | more()
 
 
 def attempt_all(kind, folder):
@@ -138,23 +147,30 @@ def one_process(tmp_path_factory):
     return folder / "run"
 
 
-@pytest.mark.parametrize(
-    ("processes", "devices"),
-    [(2, 1), pytest.param(4, 1, marks=pytest.mark.slow), pytest.param(2, 4, marks=pytest.mark.slow)],
-)
-def test_runs_of_several_processes_are_those_of_one(processes, devices, one_process, tmp_path):
-    noted = launch("many", tmp_path, processes=processes, devices=devices)
+def check_core(folder, noted, one_process):
     assert_each_once(fed_by_all(noted["data"], STEPS))
-    assert_close(tmp_path / "pmap", one_process)
+    assert_close(folder / "data", one_process)
     assert all("is finished; here is its result" in one["said"][0] for one in noted["finished"])
     assert all("optim.lr: 0.01 -> 0.001" in one["said"][0] for one in noted["refused"])
-    assert all(any(f"at step {STEPS}" in line for line in one["said"]) for one in noted["allowed"])
-    assert_close(tmp_path / "data", one_process)
 
     ids = fed_by_all(noted["fsdp"], 12)  # one process goes on with what several wrote in parts
-    goes_on = attempt(short(plan=Plan(data=1, fsdp=-1)), tmp_path / "fsdp", ["loop.limit_steps"])
+    goes_on = attempt(short(plan=Plan(data=1, fsdp=-1)), folder / "fsdp", ["loop.limit_steps"])
     assert_each_once(np.concatenate([ids, np.array(goes_on["fed"][-12:])]))
-    assert_close(tmp_path / "fsdp", one_process)
+    assert_close(folder / "fsdp", one_process)
+
+
+def test_two_processes_give_the_run_of_one_which_goes_on_with_theirs(one_process, tmp_path):
+    check_core(tmp_path, launch("core", tmp_path, processes=2), one_process)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("processes", "devices"), [(2, 1), (4, 1), (2, 4)])
+def test_every_plan_and_policy_is_that_of_one_process(processes, devices, one_process, tmp_path):
+    noted = launch("many", tmp_path, processes=processes, devices=devices)
+    check_core(tmp_path, noted, one_process)
+    for name in ("pmap", "block", "host"):
+        assert_close(tmp_path / name, one_process)
+    assert all(any("at step 6" in line for line in one["said"]) for one in noted["after"])
 
     back = [line for line in noted["rollback"][0]["said"] if "passing over batch" in line]
     assert back and all([x for x in one["said"] if "passing over" in x] == back for one in noted["rollback"])
@@ -184,19 +200,28 @@ def test_a_tensor_plan_over_processes(processes, devices, tmp_path):
     assert_close(tmp_path / "tensor", tmp_path / "one")
 
 
-HERE = "import sys\nindex = int(sys.argv[sys.argv.index('--index') + 1])\n"
+HERE = "import os, sys\nindex = int(sys.argv[sys.argv.index('--index') + 1])\nos.chdir(f'{FOLDER}/{index}')\n"
+TABLE = CONFIG.replace('Data(source="wine"', 'Data(source="t.csv", target="class"')
+ROWS = [f"{i % 7 / 7:.3f},{i % 5 / 5:.3f},{'ab'[i % 7 > 3]}" for i in range(200)]
 
 
 @pytest.mark.parametrize(
-    ("change", "to", "words"),
+    ("code", "words", "config", "rows"),
     [
-        ("lr=1e-2", "lr=1e-2 if index == 0 else 2e-2", "optim.lr: 0.01 -> 0.02"),
-        ("lr=1e-2", "lr=1e-2 if index == 0 else -1.0", "optim.lr"),
+        (2, "optim.lr: 0.01 -> 0.02", CONFIG.replace("lr=1e-2", "lr=1e-2 * (1 + index)"), None),
+        pytest.param(2, "optim.lr", CONFIG.replace("lr=1e-2", "lr=1e-2 - index"), None, marks=pytest.mark.slow),
+        pytest.param(3, "t.csv", TABLE, None, marks=pytest.mark.slow),
+        pytest.param(3, "is not that of process 0", TABLE, ROWS[1:], marks=pytest.mark.slow),
     ],
+    ids=["another value", "bad value", "no data", "other data"],
 )
-def test_a_config_that_is_another_in_one_process_ends_all_with_its_words(change, to, words, tmp_path):
-    (tmp_path / "config.py").write_text(HERE + CONFIG.replace(change, to))
+def test_what_one_process_alone_has_wrong_ends_all_with_its_words(code, words, config, rows, tmp_path):
+    for index, own in enumerate((ROWS, rows)):
+        (tmp_path / str(index)).mkdir()
+        if own is not None:
+            (tmp_path / str(index) / "t.csv").write_text("\n".join(["x,y,class", *own]))
+    (tmp_path / "config.py").write_text(HERE.replace("{FOLDER}", str(tmp_path)) + config)
     train = ("train", tmp_path / "config.py", "--run-dir", tmp_path / "run")
-    code, out, errors = command("launch", "local", "--processes", 2, "--", *train, JAX_PLATFORMS="cpu")
-    assert code == 2 and words in errors and "jaxnets: process 1 of 2 ended with exit code 2" in errors
+    found, out, errors = command("launch", "local", "--processes", 2, "--", *train, JAX_PLATFORMS="cpu")
+    assert found == code and words in errors and f"jaxnets: process 1 of 2 ended with exit code {code}" in errors, out
     assert "process 1 of 2 ended: " in out and not (tmp_path / "run" / "config.json").exists()
