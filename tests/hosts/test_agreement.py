@@ -201,8 +201,8 @@ def test_a_tensor_plan_over_processes(processes, devices, tmp_path):
 
 
 HERE = "import os, sys\nindex = int(sys.argv[sys.argv.index('--index') + 1])\nos.chdir(f'{FOLDER}/{index}')\n"
-TABLE = CONFIG.replace('Data(source="wine"', 'Data(source="t.csv", target="class"')
-ROWS = [f"{i % 7 / 7:.3f},{i % 5 / 5:.3f},{'ab'[i % 7 > 3]}" for i in range(200)]
+TABLE = CONFIG.replace('Data(source="wine"', 'Data(source="table:t.csv", target="class"')
+ROWS = [f"{i / 200:.3f},{i % 5 / 5:.3f},{'ab'[i % 7 > 3]}" for i in range(200)]
 
 
 @pytest.mark.parametrize(
