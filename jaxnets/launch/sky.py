@@ -46,13 +46,11 @@ class Job(NamedTuple):
 def task(job: Job) -> dict[str, Any]:
     """The task. Raises UsageError if a setting is not allowed.
 
-    >>> print(task(Job("vit", ("train", "c.py"), "H100:8", "code", num_nodes=2))["run"])
+    >>> print(task(Job("vit", ("train", "c.py"), "H100:8", "code", num_nodes=2))["run"], end="")
     export PYTHONUNBUFFERED=1
-    export JAX_LOCAL_DEVICE_IDS=0,1,2,3,4,5,6,7
-    exec ~/jaxnets_env/bin/python -m jaxnets.cli train c.py \
---coordinator "$(printf %s "$SKYPILOT_NODE_IPS" | head -n 1):8476" \
---processes "$SKYPILOT_NUM_NODES" --index "$SKYPILOT_NODE_RANK"
-    <BLANKLINE>
+    first=$(printf %s "$SKYPILOT_NODE_IPS" | head -n 1)
+    export JAX_LOCAL_DEVICE_IDS="0,1,2,3,4,5,6,7"
+    exec ~/jaxnets_env/bin/python -m jaxnets.cli train c.py "--coordinator" "$first:8476" ...
     """
     _check(job)
     where = {"infra": job.infra} if job.infra else {}
@@ -86,16 +84,16 @@ def _run(job: Job) -> Iterator[str]:
     python, *words = program.words(job.program, python=job.python)
     quoted = [_home(python), *map(shlex.quote, words)]
     if not _is_tpu(job):
-        first = '$(printf %s "$SKYPILOT_NODE_IPS" | head -n 1)'
+        yield 'first=$(printf %s "$SKYPILOT_NODE_IPS" | head -n 1)'
         member = membership.of(
             job.program,
-            coordinator=f'"{first}:{membership.PORT}"',
-            count='"$SKYPILOT_NUM_NODES"',
-            index='"$SKYPILOT_NODE_RANK"',
+            coordinator=f"$first:{membership.PORT}",
+            count="$SKYPILOT_NUM_NODES",
+            index="$SKYPILOT_NODE_RANK",
         )
         for name, value in (membership.devices(_count(job)) | member.variables).items():
-            yield f"export {name}={value}"
-        quoted += member.words
+            yield f'export {name}="{value}"'
+        quoted += [f'"{word}"' for word in member.words]
     yield f"exec {' '.join(quoted)}"
 
 

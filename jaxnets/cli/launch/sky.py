@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jaxnets.cli.command import Parser
 from jaxnets.cli.launch.place import Place, Verbs
+from jaxnets.errors import UsageError
 from jaxnets.launch import record
 from jaxnets.launch.record import Record
 
@@ -27,6 +28,12 @@ def _options(sky: Parser) -> None:
     sky.add_argument("--dry-run", action="store_true", help="print the task and how it is submitted")
 
 
+def _read(path: Path) -> str:
+    if not path.is_file():
+        raise UsageError(f"--setup {path} is no file; give one of shell commands")
+    return path.read_text()
+
+
 def _run(given: argparse.Namespace) -> int:
     from jaxnets.launch import code, manifest, membership, sky
 
@@ -41,7 +48,7 @@ def _run(given: argparse.Namespace) -> int:
         use_spot=given.spot,
         retries=given.retries,
         infra=given.infra,
-        setup=None if given.setup is None else given.setup.read_text(),
+        setup=None if given.setup is None else _read(given.setup),
         python=sky.PYTHON if given.python is None else given.python,
         variables=membership.variables(given.env),
     )
