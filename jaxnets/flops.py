@@ -40,7 +40,7 @@ def flops(jaxpr: Any) -> float:
     True
     """
     inner = jaxpr.jaxpr if isinstance(jaxpr, ClosedJaxpr) else jaxpr
-    return sum(_of_equation(equation) for equation in inner.eqns)
+    return sum((_of_equation(equation) for equation in inner.eqns), 0.0)
 
 
 def _of_equation(equation: Any) -> float:
@@ -56,7 +56,7 @@ def _of_equation(equation: Any) -> float:
     parts = [flops(part) for part in _parts(params)]
     if name == "cond":
         return max(parts)
-    return _repeats(name, params) * sum(parts)
+    return _repeats(name, params) * sum(parts, 0.0)
 
 
 def _repeats(name: str, params: Any) -> int:

@@ -249,11 +249,11 @@ COMMANDS = (
     Command(
         "compile",
         "compile the step for a TPU slice without having it, and say whether it fits and how fast it could be",
-        ("jaxnets compile configs/digits_cnn.py --topology v5e:2x2",),
+        ("jaxnets compile configs/digits_cnn.py --batch 256",),
         _compile_options,
         _compile,
-        notes="Needs the extra tpu for a topology. Files of tokens or text may be missing; for other data that is not"
-        "\nhere give its shape: --data.source synthetic:image/224x224x3/1000. Exit code 1: it does not fit.",
+        notes="A topology needs the extra tpu, as in --topology v5e:16x16. Files of tokens or text may be missing;"
+        "\nfor other data that is not here give its shape: --data.source synthetic:image/224x224x3/1000. Exit code 1: it does not fit.",
         takes_settings=True,
     ),
     Command(
