@@ -252,8 +252,11 @@ COMMANDS = (
         ("jaxnets compile configs/digits_cnn.py --batch 256",),
         _compile_options,
         _compile,
-        notes="A topology needs the extra tpu, as in --topology v5e:16x16. Files of tokens or text may be missing;"
-        "\nfor other data that is not here give its shape: --data.source synthetic:image/224x224x3/1000. Exit code 1: it does not fit.",
+        notes=(
+            "A topology needs the extra tpu, as in --topology v5e:16x16. Files of tokens or text may be missing; of\n"
+            "other data that is not here give the shape: --data.source synthetic:image/224x224x3/1000.\n"
+            "Exit code 1: it does not fit."
+        ),
         takes_settings=True,
     ),
     Command(

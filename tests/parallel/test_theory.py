@@ -1,4 +1,4 @@
-"""Collectives of programs compiled for a TPU slice, against their closed form: at most a tenth more, and of no other kind.
+"""Collectives of programs compiled for a TPU slice, against their closed form: a tenth more at most, no other kind.
 
 P: bytes of the params in float32; K: those of kernels that fsdp divides; A: bytes of one activation (batch, tokens,
 width) in float32; L: layers. A gather moves a kernel in the bfloat16 of the products that need it, or in float32.
@@ -12,6 +12,7 @@ width) in float32; L: layers. A gather moves a kernel in the bfloat16 of the pro
 
 import importlib.util
 
+import jax
 import pytest
 
 from jaxnets import chips, slices
@@ -83,7 +84,7 @@ def test_fsdp_gathers_params_and_scatters_gradients(model):
     sent = found["reduce-scatter"] + found.get("all-reduce", 0)
     assert 0.9 * params <= sent <= 1.1 * params
     assert found.get("all-to-all", 0) + found.get("collective-permute", 0) <= 0.01 * params
-    largest = max(leaf.size for leaf in _leaves(admitted.params)) * 4
+    largest = max(leaf.size for leaf in jax.tree.leaves(admitted.params)) * 4
     assert all(one.bytes <= largest for one in collectives(text) if one.kind == "all-gather")
 
 
@@ -94,9 +95,3 @@ def test_tensor_parallel_reduces_activations_and_gathers_none():
     assert 0.99 * expected <= found.pop("all-reduce") <= 1.1 * expected
     tokens = 4 * BATCH * CONTEXT  # numbers one a token: the largest logit, the place of it
     assert sum(found.values()) <= 8 * tokens, found
-
-
-def _leaves(tree):
-    import jax
-
-    return jax.tree.leaves(tree)
