@@ -1,14 +1,20 @@
 """The recipes reach what their docstrings promise: the figures of the README, by `pytest -m slow`."""
 
 import os
+import re
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import RidgeCV
 
-from jaxnets import config, data
+from jaxnets import config, data, parallel
+from jaxnets.admission import admit
+from jaxnets.build import experiment_step
+from jaxnets.placement import layout_of
 from jaxnets.run import run
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -80,3 +86,83 @@ def test_python_text(tmp_path):
     found = figures("python_text_gpt", tmp_path)["test"]["bits_per_byte"]
     print("python_text", found)
     assert found <= 1.9
+
+
+# ---------------------------------------------------------------- recipes whose data or devices are not at hand
+
+NOISE = {  # of the schema of their data
+    "cifar10_resnet9": "synthetic:image/32x32x3/10",
+    "imagenet_vit_s16": "synthetic:image/224x224x3/1000",
+    "imagenet_resnet50": "synthetic:image/224x224x3/1000",
+    "gpt2_124m": "synthetic:tokens/50257",
+}
+SMALL = {  # the same structure, of a width that two cores train in seconds
+    "cifar10_resnet9": {"data.source": "synthetic:image/32x32x3/10/64", "model.width": 4},
+    "imagenet_vit_s16": {
+        "data.source": "synthetic:image/64x64x3/10/64", "model.width": 48, "model.mlp_width": 96,
+        "model.head_width": 48,
+    },
+    "gpt2_124m": {
+        "data.source": "synthetic:tokens/211/64", "data.vocabulary": 211, "data.context": 32, "model.context": 32,
+        "model.width": 48,
+    },
+}  # fmt: skip
+MEMORY = 16 * 2**30  # bytes of a TPU v5e chip
+
+
+def recipe(name, settings):
+    pairs = [(path, str(value)) for path, value in settings.items()]
+    return config.assign(config.load(CONFIGS / f"{name}.py"), pairs)
+
+
+def trained(name, tmp_path, **settings):
+    """(losses logged, result.json) of 20 steps."""
+    loop = {"loop.epochs": "none", "loop.steps": 20, "loop.log_every": 5, "loop.eval_every": 20}
+    result = run(recipe(name, settings | loop), tmp_path / name)
+    lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
+    losses = [float(found[1]) for line in lines if (found := re.search(r'"loss": ([0-9.]+)', line))]
+    assert result.figures["steps"] == 20 and len(losses) >= 4 and np.isfinite(losses).all()
+    return losses, result.figures
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_recipe_trains_on_noise_of_its_schema(name, tmp_path):
+    losses, figures = trained(name, tmp_path, **SMALL[name] | {"data.batch_size": 8})
+    chance = np.log(211 if name == "gpt2_124m" else 10)  # nothing can be learned from noise in 20 steps
+    assert abs(losses[0] - chance) < 1.0 and abs(figures["test"]["nll"] - chance) < 1.5, (losses, figures)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", NOISE)
+def test_a_recipe_trains_on_noise_of_its_schema_at_its_own_size(name, tmp_path):
+    trained(name, tmp_path, **{"data.source": NOISE[name] + "/4", "data.batch_size": 4})
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", NOISE)
+def test_a_recipe_compiles_for_its_topology_and_fits(name):
+    pytest.importorskip("libtpu", reason="programs for TPUs are compiled by libtpu: pip install libtpu")
+    from jax.experimental import topologies
+
+    (topology,) = re.findall(r"^topology +(\S+)$", (CONFIGS / f"{name}.py").read_text(), re.MULTILINE)
+    devices = topologies.get_topology_desc(platform="tpu", topology_name=topology).devices
+    memory = lowered(recipe(name, {"data.source": NOISE[name]}), devices).compile().memory_analysis()
+    used = memory.argument_size_in_bytes + memory.temp_size_in_bytes
+    print(name, topology, f"{used / 2**30:.2f} GiB a chip")
+    assert 0 < used < MEMORY
+
+
+def lowered(experiment, devices):
+    """One step, from shapes alone."""
+    admitted = admit(experiment)
+    return parallel.lower_step(
+        lambda state, batch, numbers: experiment_step(state, batch, numbers, schema=admitted.schema),
+        lambda numbers, feed, index: jax.tree.map(lambda leaf: leaf[index], feed),
+        layout_of(experiment, admitted.schema, devices=devices),
+        constants=jax.tree.map(jnp.asarray, experiment),
+        train_state=admitted.shapes,
+        feed=jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape), leaf.dtype), admitted.batch),
+        length=1,
+    )

@@ -47,9 +47,10 @@ def test_flip_mirrors_about_half(batch):
     assert (same | mirrored).all() and 12 < int(mirrored.sum()) < 52  # 5 standard deviations around 32
 
 
-def test_crop_is_a_shift_filled_with_the_mean(batch):
-    found, images = np.asarray(apply(Crop(padding=2), batch)["inputs"]), np.asarray(batch["inputs"])
-    padded = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)))
+@pytest.mark.parametrize("fill, mode", [("mean", "constant"), ("reflect", "reflect")])
+def test_crop_is_a_shift_filled_with_the_mean_or_the_image_mirrored(batch, fill, mode):
+    found, images = np.asarray(apply(Crop(padding=2, fill=fill), batch)["inputs"]), np.asarray(batch["inputs"])
+    padded = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)), mode=mode)
     shifts = set()
     for index in range(64):
         fits = [

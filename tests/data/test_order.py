@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxnets.data import evaluation_ids, gather, order, orders, shard
+from jaxnets.data import Groups, evaluation_ids, gather, order, orders, shard
 
 
 @settings(max_examples=60, deadline=None)
@@ -25,6 +25,24 @@ def test_seeds_and_epochs_differ_and_numbers_may_come_in_any_order():
     assert not np.array_equal(first, order(1, 7, batch_size=8, length=100))
     epochs = [np.concatenate([order(0, e * 10 + n, batch_size=10, length=100) for n in range(10)]) for e in range(2)]
     assert not np.array_equal(*epochs)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=12), st.integers(1, 30), st.integers(0, 3))
+def test_examples_that_lie_together_are_shuffled_in_pools_of_whole_epochs(sizes, pool, seed):
+    groups, length = Groups(np.array(sizes), pool), sum(sizes)
+    of_group = np.repeat(np.arange(len(sizes)), sizes)
+    for epoch in range(2):
+        ids = orders(seed, epoch, 1, batch_size=length, length=length, groups=groups)[0]
+        assert sorted(ids) == list(range(length))
+        # A pool is a stretch of the groups in their order of this epoch: only those at its ends are cut.
+        pools = [set(of_group[ids[start : start + pool]]) for start in range(0, length, pool)]
+        for group, size in enumerate(sizes):
+            inside = [number for number, found in enumerate(pools) if group in found]
+            assert inside == list(range(inside[0], inside[-1] + 1)) and len(inside) <= -(-size // pool) + 1
+    if len(sizes) > 9 and pool > 9 and length > 40:
+        first, second = (order(seed, e, batch_size=length, length=length, groups=groups) for e in range(2))
+        assert not np.array_equal(first, second) and not np.array_equal(first, np.sort(first))
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])

@@ -21,6 +21,12 @@ TINY = {
     "resnet9": (lambda **k: resnet9(5, width=4, **k), IMAGE),
     "resnet18": (lambda **k: resnet18(5, **k), IMAGE),
     "vit": (lambda **k: vit(5, patch=4, width=8, depth=3, heads=2, mlp_width=16, **k), IMAGE),
+    "vit_mean": (
+        lambda **k: vit(
+            5, patch=4, width=8, depth=3, heads=2, mlp_width=16, pool="mean", positions="sincos2d", head_width=6, **k
+        ),
+        IMAGE,
+    ),
     "gpt": (lambda **k: gpt(11, context=8, width=8, depth=3, heads=2, **k), (4, 8)),
 }
 DEEP = {  # what they have that the others lack: bottlenecks, stacks of several blocks

@@ -12,6 +12,7 @@ from jaxnets import from_linen, from_nnx
 from jaxnets.models import gpt
 from jaxnets.models.attention import attend, rotary
 from jaxnets.models.layers import BatchNorm, Dropout, DropPath, conv, drop_path_rates, transfer
+from jaxnets.models.vit import sincos2d
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 
@@ -190,3 +191,37 @@ def test_from_nnx_is_the_module_itself():
     assert any(not np.array_equal(moved[name], state[name]) for name in state)
     gradients = jax.grad(lambda p: model.apply(p, state, x, train=True, key=jax.random.key(2))[0].sum())(params)
     assert set(gradients) == set(params) and all(np.isfinite(leaf).all() for leaf in gradients.values())
+
+
+def test_sine_cosine_positions_are_those_of_a_loop_over_places():
+    height, width, channels = 3, 5, 16
+    expected = np.zeros((height * width, channels))
+    for y in range(height):
+        for x in range(width):
+            for i in range(4):
+                omega = 10000 ** (-i / 3)
+                row = expected[y * width + x]
+                row[[i, 4 + i, 8 + i, 12 + i]] = (
+                    np.sin(x * omega),
+                    np.cos(x * omega),
+                    np.sin(y * omega),
+                    np.cos(y * omega),
+                )
+    np.testing.assert_allclose(sincos2d(height, width, channels), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_rows_that_fill_up_the_vocabulary_change_nothing_and_get_no_gradient(tied):
+    how = {"context": 8, "width": 8, "depth": 1, "heads": 2, "tied": tied}
+    plain, padded = gpt(11, **how), gpt(11, vocabulary_multiple=8, **how)
+    tokens = jnp.arange(16).reshape(2, 8) % 11
+    params, state = padded.init(jax.random.key(0), tokens)
+    assert params["embed"]["embedding"].shape == (16, 8)
+    cut = jax.tree.map(lambda leaf: leaf, params)
+    cut["embed"]["embedding"] = params["embed"]["embedding"][:11]
+    if not tied:
+        cut["head"]["kernel"] = params["head"]["kernel"][:, :11]
+    np.testing.assert_allclose(padded.apply(params, state, tokens)[0], plain.apply(cut, state, tokens)[0], atol=1e-6)
+    gradient = jax.grad(lambda params: jnp.square(padded.apply(params, state, tokens)[0]).sum())(params)
+    assert not np.asarray(gradient["embed"]["embedding"][11:]).any()
+    assert np.asarray(gradient["embed"]["embedding"][:11]).any()
