@@ -65,7 +65,6 @@ def _permutation(seed: int, epoch: int, length: int, groups: Groups | None) -> n
 
 def _grouped(draw: np.random.Generator, groups: Groups) -> np.ndarray:
     """All examples: groups in random order, and then each pool of what follows each other in random order."""
-    starts = np.cumsum(groups.sizes) - groups.sizes
-    shuffled = draw.permutation(len(groups.sizes))
-    ids = np.concatenate([np.arange(starts[g], starts[g] + groups.sizes[g]) for g in shuffled])
+    members = np.split(np.arange(groups.sizes.sum()), np.cumsum(groups.sizes)[:-1])
+    ids = np.concatenate([members[group] for group in draw.permutation(len(members))])
     return ids[np.lexsort((draw.random(len(ids)), np.arange(len(ids)) // groups.pool))]
