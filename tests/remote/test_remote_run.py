@@ -120,16 +120,29 @@ def killed(config, run_dir, *, after):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("processes", [1, 2])
-def test_killed_processes_are_followed(tmp_path, processes):
+def test_a_killed_process_is_followed(tmp_path):
     (tmp_path / "config.py").write_text(CONFIG)
-    place = ("launch", "local", "--processes", processes, "--") if processes > 1 else ()
-    for name in ("local", "remote"):
-        where = tmp_path / name if name == "local" else f"file://{tmp_path}/remote"
-        if name == "remote":
-            manifest = tmp_path / "remote" / "checkpoints" / "00000040" / "manifest.json"
-            killed(tmp_path / "config.py", where, after=manifest)
-        code, out, errors = command(*place, "train", tmp_path / "config.py", "--run-dir", where, JAX_PLATFORMS="cpu")
+    manifest = tmp_path / "remote" / "checkpoints" / "00000040" / "manifest.json"
+    killed(tmp_path / "config.py", f"file://{tmp_path}/remote", after=manifest)
+    assert not (tmp_path / "remote" / "result.json").exists()
+    for where in (tmp_path / "local", f"file://{tmp_path}/remote"):
+        code, out, errors = command("train", tmp_path / "config.py", "--run-dir", where)
         assert code == 0, out + errors
-    assert "continues file://" in out
+    assert "that run is gone, and this one continues it" in out and "continues file://" in out
     assert_same_runs(tmp_path / "remote", tmp_path / "local")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("plan", [(), ("--plan.data", 1, "--plan.fsdp", 2)])
+def test_processes_that_share_nothing_but_a_url_give_the_run_of_a_folder(tmp_path, plan):
+    (tmp_path / "config.py").write_text(CONFIG.replace("steps=1000", "steps=40, dispatch='block'"))
+    two, url = ("launch", "local", "--processes", 2, "--"), f"file://{tmp_path}/remote"
+    for where in (tmp_path / "local", url):
+        code, out, errors = command(
+            *two, "train", tmp_path / "config.py", "--run-dir", where, *plan, JAX_PLATFORMS="cpu"
+        )
+        assert code == 0, out + errors
+    assert_same_runs(tmp_path / "remote", tmp_path / "local")
+    one = ("--loop.steps", 60, "--allow", "loop.steps", "plan")
+    code, out, errors = command("train", tmp_path / "config.py", "--run-dir", url, *one)
+    assert code == 0 and f"continues {url} at step 40" in out, out + errors
