@@ -40,14 +40,14 @@ def sizes(plan: Plan, count: int) -> tuple[int, int, int]:
     words = " × ".join(f"plan.{name} {size}" for name, size in given.items() if size not in (-1, 1)) or "the plan"
     if fixed > count:
         raise ConfigError(
-            f"{words} is more than the {count} devices at hand; use {_near(fixed, count)} in all, "
+            f"{words} is more than the {_devices(count)} at hand; use {_near(fixed, count)} in all, "
             "or -1 for what is left"
         )
     rest = [name for name, size in given.items() if size == -1]
     if rest and count % fixed:
         raise ConfigError(
-            f"{words} does not divide the {count} devices at hand, so that plan.{rest[0]} -1 has no whole number left; "
-            f"use {_near(fixed, count)} in all, or say how many plan.{rest[0]} has"
+            f"{words} does not divide the {_devices(count)} at hand, so that plan.{rest[0]} -1 has no whole number "
+            f"left; use {_near(fixed, count)} in all, or say how many plan.{rest[0]} has"
         )
     data, fsdp, tensor = (count // fixed if given[name] == -1 else given[name] for name in AXES)
     return data, fsdp, tensor
@@ -70,6 +70,10 @@ def _check_axes(plan: Plan, given: Mapping[str, int]) -> None:
             f"plan.mode pmap keeps whole replicas, but plan.fsdp is {plan.fsdp} and plan.tensor {plan.tensor}; "
             "set both to 1, or use plan.mode jit"
         )
+
+
+def _devices(count: int) -> str:
+    return f"{count} device{'s' if count > 1 else ''}"
 
 
 def _near(wanted: int, count: int) -> str:

@@ -10,7 +10,7 @@ from jax import lax
 
 from jaxnets import from_linen, from_nnx
 from jaxnets.models import gpt
-from jaxnets.models.attention import attend, rotary
+from jaxnets.models.attention import Attention, attend, rotary
 from jaxnets.models.layers import BatchNorm, Dropout, DropPath, conv, drop_path_rates, transfer
 from jaxnets.models.vit import sincos2d
 
@@ -106,6 +106,21 @@ def test_attention_is_the_textbooks():
             weights = np.exp(scores - scores.max(axis=1, keepdims=True))
             weights /= weights.sum(axis=1, keepdims=True)
             np.testing.assert_allclose(found[b, :, head], weights @ np.asarray(v[b, :, group]), rtol=2e-5, atol=2e-5)
+
+
+def test_the_fused_projection_gives_queries_key_and_value_of_one_group_after_the_other():
+    module = Attention(heads=4, kv_heads=2, causal=False, rotary=False, bias=False)
+    x = jax.random.normal(jax.random.key(0), (1, 5, 16))
+    params = module.init(jax.random.key(1), x)
+    kernels = np.asarray(params["params"]["qkv"]["kernel"]).reshape(16, 2, 4, 4)  # d, group, q q k v, k
+    parts, rows = [], np.asarray(x[0])
+    for group in range(2):
+        first, second, key, value = (rows @ kernels[:, group, part] for part in range(4))
+        for query in (first, second):
+            weights = np.exp(query @ key.T / 2.0)
+            parts.append(weights / weights.sum(axis=1, keepdims=True) @ value)
+    expected = np.concatenate(parts, axis=1) @ np.asarray(params["params"]["out"]["kernel"])
+    np.testing.assert_allclose(module.apply(params, x)[0], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_rotary_depends_on_distances_alone():
