@@ -6,6 +6,7 @@ import subprocess
 import sys
 import types
 
+import jax
 import pytest
 from jax._src import clusters
 from jax._src.clusters import cloud_tpu_cluster
@@ -124,6 +125,28 @@ def test_kubernetes_without_its_package_is_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "kubernetes", None)
     with pytest.raises(MissingExtra, match=r"jaxnets\[k8s\]"), distributed.processes(distributed.find(KUBERNETES)):
         pass
+
+
+@pytest.mark.parametrize(
+    ("variables", "device"),
+    [
+        ({}, None),
+        (SLURM | {"SLURM_LOCALID": "3"}, 3),
+        (OPEN_MPI, 1),
+        (OPEN_MPI | {"JAX_LOCAL_DEVICE_IDS": "4,5"}, None),  # jax reads it
+    ],
+)
+def test_a_place_that_is_given_whole_is_not_looked_for(variables, device, world, monkeypatch):
+    """In a pod without a service account, jax's look at Kubernetes would fail."""
+    world(KUBERNETES | variables)
+    monkeypatch.setenv("JAX_LOCAL_DEVICE_IDS", variables.get("JAX_LOCAL_DEVICE_IDS", ""))
+    told = {}
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *place, **how: told.update(how, place=place))
+    distributed._start(distributed.given("a:1", 2, 1), heartbeat=5.0, wait=9.0)
+    assert told["place"] == ("a:1", 2, 1) and told["cluster_detection_method"] == "deactivate"
+    assert told["local_device_ids"] == device and told["heartbeat_timeout_seconds"] == 5
+    distributed._start(distributed.find(SLURM), heartbeat=5.0, wait=9.0)
+    assert told["place"] == (None, 2, 1) and told["cluster_detection_method"] is None
 
 
 @pytest.mark.parametrize(
