@@ -98,7 +98,9 @@ def collectives(text: str) -> list[Collective]:
                 payload = max(sum(out) - sum(map(sum, operands)), sum(map(sum, operands)))
             one = Collective(kind, payload, times[computation], _group(rest), _source(rest))
             channel = _CHANNEL.search(rest)
-            key = channel[0] if channel else f"{computation}/{name}"
+            key = f"{computation}/{name}"
+            if channel and kind != "reduce-scatter":  # those of a TPU all have channel 1
+                key = channel[0]
             if key not in found or found[key].bytes * found[key].times < one.bytes * one.times:
                 found[key] = one
     return list(found.values())

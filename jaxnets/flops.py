@@ -2,7 +2,8 @@
 
 A multiply-add is two. Matrix products and convolutions are counted exactly, and of a convolution only where its kernel
 meets an input, not what a padding or a dilation leaves out; other arithmetic is one for each element that it gives, a
-reduction one for each that it takes. Exponentials and their like, random bits and moves of data are not counted.
+reduction one for each that it takes. Exponentials and their like, random bits and moves of data are not counted, nor
+is what nothing reads.
 
 XLA's own count (`cost_analysis`) takes the body of every loop once, so that a scanned stack of layers is one layer; and
 it has none for devices that are not there. Here a scan is its body times its length. A loop whose trip count is an
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr
+from jax.interpreters.partial_eval import dce_jaxpr
 
 # fmt: off
 _ELEMENTWISE = frozenset((
@@ -39,6 +41,11 @@ def flops(jaxpr: Any) -> float:
     >>> flops(jax.make_jaxpr(scanned)(jax.ShapeDtypeStruct((8, 4), "float32"), layers)) == 12 * 2 * 8 * 4 * 4
     True
     """
+    used, _ = dce_jaxpr(jaxpr.jaxpr, [True] * len(jaxpr.jaxpr.outvars))
+    return _of_jaxpr(used)
+
+
+def _of_jaxpr(jaxpr: Any) -> float:
     inner = jaxpr.jaxpr if isinstance(jaxpr, ClosedJaxpr) else jaxpr
     return sum((_of_equation(equation) for equation in inner.eqns), 0.0)
 
@@ -53,7 +60,7 @@ def _of_equation(equation: Any) -> float:
         return float(_size(equation.outvars[0]))
     if name in _REDUCTIONS:
         return float(_size(equation.invars[0]))
-    parts = [flops(part) for part in _parts(params)]
+    parts = [_of_jaxpr(part) for part in _parts(params)]
     if name == "cond":
         return max(parts)
     return _repeats(name, params) * sum(parts, 0.0)

@@ -38,8 +38,8 @@ def losses(model, inputs, *, gradient):
 )
 def test_as_xla_counts_where_there_is_no_loop(make, inputs, gradient):
     trace = losses(make(), inputs, gradient=gradient)
-    # Small as these are, arithmetic that one of the two leaves out is up to a thirtieth of the products.
-    assert flops(trace.jaxpr) == pytest.approx(trace.lower().cost_analysis()["flops"], rel=0.04)
+    # Arithmetic that one of the two leaves out (conversions, softmax) is below a hundredth of the products.
+    assert flops(trace.jaxpr) == pytest.approx(trace.lower().cost_analysis()["flops"], rel=0.01)
 
 
 def test_a_scanned_stack_is_all_its_layers():
@@ -61,7 +61,7 @@ def test_convolutions_and_their_gradients_are_exact(stride, padding):
     forward = flops(traced(convolved, x, w).jaxpr)
     assert forward == traced(convolved, x, w).lower().cost_analysis()["flops"]
     both = traced(lambda x, w, g: jax.vjp(convolved, x, w)[1](g), x, w, jax.eval_shape(convolved, x, w))
-    assert flops(both.jaxpr) == pytest.approx(3 * forward)  # each gradient meets the same pairs
+    assert flops(both.jaxpr) == pytest.approx(2 * forward)  # each gradient meets the same pairs
 
 
 def test_devices_and_branches():

@@ -21,7 +21,7 @@ from jaxnets.collectives import bytes_by_kind, collectives
 from jaxnets.config import Experiment
 from jaxnets.data import Data
 from jaxnets.loop import Loop
-from jaxnets.models import GPT, ResNet18, ViT
+from jaxnets.models import GPT, ResNet9, ViT
 from jaxnets.parallel import Plan
 from jaxnets.rehearsal import bytes_of, lowered
 from jaxnets.tasks import Classification, LanguageModelling
@@ -37,7 +37,7 @@ IMAGES = Data(source="synthetic:image/32x32x3/16", batch_size=64)
 TOKENS = Data(source="synthetic:tokens/512", batch_size=BATCH, context=CONTEXT)
 ACTIVATION = 4 * BATCH * CONTEXT * WIDTH
 MODELS = {
-    "resnet": {"data": IMAGES, "model": ResNet18(), "task": Classification()},
+    "resnet": {"data": IMAGES, "model": ResNet9(width=32), "task": Classification()},
     "vit": {
         "data": IMAGES,
         "model": ViT(patch=4, width=WIDTH, depth=DEPTH, heads=4, mlp_width=4 * WIDTH),
