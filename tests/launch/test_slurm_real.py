@@ -41,7 +41,8 @@ NodeName={host} NodeAddr=127.0.0.1 CPUs=2
 PartitionName=main Nodes={host} Default=YES State=UP
 """  # cred_expire: seconds that a job waits before it begins again
 CGROUP = "CgroupPlugin=cgroup/v1\nCgroupAutomount=no\nConstrainCores=no\nConstrainRAMSpace=no\n"
-STEPS = 600
+STEPS = 400
+PATIENCE = 400  # seconds
 
 
 @pytest.fixture(scope="module")
@@ -125,13 +126,19 @@ def until(holds, seconds, words):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Holds the config, and the run `whole` of two processes that nobody interrupted."""
+    """Holds the config of all runs."""
     folder = tmp_path_factory.mktemp("runs")
     (folder / "config.py").write_text(CONFIG.replace("steps=1000", f"steps={STEPS}, dispatch='bare'"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(folder):
+    """The run of two processes that nobody interrupted."""
     words = ("launch", "local", "--processes", "2", "--", "train", folder / "config.py", "--run-dir", folder / "whole")
     code, out, errors = command(*words)
     assert code == 0, out + errors
-    return folder
+    return folder / "whole"
 
 
 class Launch:
@@ -163,24 +170,24 @@ class Launch:
         return log.read_text().count("\n") if log.exists() else 0
 
     def wait_for_lines(self, count):
-        until(lambda: self.lines() >= count, 120, self.words)
+        until(lambda: self.lines() >= count, PATIENCE, self.words)
 
     def wait_for_end(self):
-        until(lambda: "exit code" in self.verb("status"), 180, self.words)
+        until(lambda: "exit code" in self.verb("status"), PATIENCE, self.words)
         return self.verb("status")
 
 
-def test_a_job_that_is_queued_again_ends_as_if_it_had_not_been(cluster, folder):
+def test_a_job_that_is_queued_again_ends_as_if_it_had_not_been(cluster, folder, whole):
     launch = Launch("two", folder)
     launch.wait_for_lines(2)
     subprocess.run(["scancel", "--signal=TERM", launch.job], check=True)  # as Slurm does before the time is over
-    until(lambda: "after 1 restarts" in launch.verb("status"), 60, launch.words)
+    until(lambda: "after 1 restarts" in launch.verb("status"), PATIENCE, launch.words)
     launch.wait_for_lines(launch.lines() + 2)
     subprocess.run(["scontrol", "requeue", launch.job], check=True)  # as Slurm does for a job of a higher priority
-    said = launch.verb("logs")  # follows it to the end
-    assert launch.verb("status") == f"two job {launch.job} COMPLETED on {HOST} after 2 restarts exit code 0\n"
-    assert "signal 15: saved at step" in said and "test (" in said
-    assert_same_runs(launch.run_dir, folder / "whole")
+    assert launch.wait_for_end() == f"two job {launch.job} COMPLETED on {HOST} after 2 restarts exit code 0\n"
+    said = launch.verb("logs")
+    assert said == launch.output() and "signal 15: saved at step" in said and "test (" in said
+    assert_same_runs(launch.run_dir, whole)
 
 
 @pytest.mark.parametrize("way", ["stop", "scancel"])
