@@ -19,6 +19,7 @@ jaxnets launch slurm --name NAME [--nodes N] [--gpus-per-node G] [--time LIMIT] 
 jaxnets launch gke --name NAME --image IMAGE --tpu CHIP:TOPOLOGY | --gpus-per-node [TYPE:]G … [--dry-run] -- PROGRAM
 jaxnets launch sky --name NAME --accelerators NAME:COUNT [--nodes N] [--spot] … [--dry-run] -- PROGRAM
 jaxnets launch ssh --hosts A,B --name NAME | --folder PATH … [--dry-run] -- PROGRAM
+jaxnets launch tpu-vm --name NAME --zone ZONE --accelerator TYPE [--spot] [--queued] … [--dry-run] -- PROGRAM
 """
 
 from __future__ import annotations
