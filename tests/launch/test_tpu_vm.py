@@ -346,12 +346,10 @@ def test_every_chip_has_its_software(launch):
 
 @pytest.mark.slow
 def test_a_run_that_is_preempted_ends_bit_for_bit_as_one_that_is_not(launch, tmp_path):
-    run = launch(preempt=["../run/checkpoints/0*40/manifest.json"])
+    run = launch(preempt=["../run/checkpoints/0*/manifest.json"])  # once its first checkpoint is there
     commit(Path(), "config.py", CONFIG)
-    steps = ("--loop.steps", "200")
-    code, out, errors = run(
-        "--spot", "--allow-local-runs", program=("train", "config.py", "--run-dir", str(tmp_path / "run"), *steps)
-    )
-    assert code == 0 and run.cloud.count("create") == 2, errors
-    assert command("train", "config.py", "--run-dir", tmp_path / "whole", *steps)[0] == 0
+    program = ("train", "config.py", "--run-dir", str(tmp_path / "run"))
+    code, out, errors = run("--spot", "--allow-local-runs", program=program)
+    assert code == 0 and run.cloud.count("create") == 2 and re.search(r"continues \S+ at step [1-9]", out), errors
+    assert command("train", "config.py", "--run-dir", tmp_path / "whole")[0] == 0
     assert_same_runs(tmp_path / "run", tmp_path / "whole")
