@@ -34,7 +34,7 @@ def launch(job: Job, folder: Path, root: Path) -> int:
     with _signals():
         try:
             code = _to_its_end(job, id, folder, root)
-            tpu_vm.finish(job, code, folder)
+            _finish(job, code, folder)
             return code
         except _Told as told:
             return _leave(job, folder, told.number)
@@ -45,11 +45,15 @@ def _to_its_end(job: Job, id: str, folder: Path, root: Path) -> int:
         return tpu_vm.launch(job, id, root)
     except JaxnetsError as error:
         say(f"{error}")
-        try:
-            tpu_vm.finish(job, None, folder)
-        except JaxnetsError as late:
-            raise JaxnetsError(f"{job.node.name} could not be deleted: {late}\n{_advice(job, folder)}") from error
+        _finish(job, None, folder)
         raise
+
+
+def _finish(job: Job, code: int | None, folder: Path) -> None:
+    try:
+        tpu_vm.finish(job, code, folder)
+    except JaxnetsError as error:
+        raise JaxnetsError(f"{job.node.name} could not be deleted: {error}\n{_advice(job, folder)}") from error
 
 
 @contextlib.contextmanager

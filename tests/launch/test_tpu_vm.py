@@ -335,7 +335,8 @@ def test_what_cannot_be_deleted_is_said(launch, monkeypatch):
         "def scp(", "def delete(*_):\n    return fail('PERMISSION_DENIED')\n\n\ndef scp("
     ))  # fmt: skip
     code, _, errors = run()
-    assert code == 1 and "PERMISSION_DENIED" in errors and Path("launches/vit.json").exists()
+    assert code == 1 and "PERMISSION_DENIED" in errors and "jaxnets launch stop vit" in errors
+    assert Path("launches/vit.json").exists()
 
 
 def test_every_chip_has_its_software(launch):
