@@ -236,7 +236,7 @@ def test_a_real_sshd_with_an_environment_of_its_own(tmp_path, monkeypatch, capfd
     (tmp_path / "sshd").write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {tmp_path}/host\nAuthorizedKeysFile {tmp_path}/user.pub\n"
         f"PidFile {tmp_path}/sshd.pid\nStrictModes no\nPasswordAuthentication no\nUsePAM no\nPermitRootLogin yes\n"
-        f"SetEnv HOME={tmp_path}/home\n"
+        f'ForceCommand cd {tmp_path}/home && exec sh -c "$SSH_ORIGINAL_COMMAND"\n'  # not the home of the user
     )
     (tmp_path / "bin" / "ssh").write_text(  # a user has this in ~/.ssh/config
         f"#!/bin/sh\nexec {client} -F none -i {tmp_path}/user -o IdentitiesOnly=yes -o UserKnownHostsFile=/dev/null "
@@ -254,14 +254,13 @@ def test_a_real_sshd_with_an_environment_of_its_own(tmp_path, monkeypatch, capfd
         repository(s=SCRIPT + "print(index, sys.prefix, flush=True)\n" + FOREVER)
         user = getpass.getuser()
         names = f"{user}@127.0.0.1:{port},{user}@localhost:{port}"
-        where = f"{tmp_path}/launch"
         given = ["--hosts", names, "--name", "vit", "--devices-per-process", "1", "--", "s.py", str(tmp_path)]
         with start(["launch", "ssh", *given]) as process:
             found = pids(tmp_path, 2)
             process.send_signal(signal.SIGTERM)
             out, errors = process.communicate(timeout=60)
         assert process.returncode == 143 and all_gone(found), errors
-        assert re.search(r"^\[1\] 1 .*/launches/vit/.venv$", out, re.M), (out, where)
+        assert re.search(rf"^\[1\] 1 {tmp_path}/home/launches/vit/.venv$", out, re.M), out
         with start(["launch", "ssh", *given]) as process:
             found = pids(tmp_path, 2)
             process.kill()
