@@ -38,9 +38,10 @@ class Lease:
 
     def take(self, say: Callable[[str], None]) -> None:
         """Waits for a holder that may be gone. Raises UsageError if it is not."""
-        if self._create():
+        found = self._read()  # before all else, for stores that cannot create exclusively
+        if found is None and self._create():
             return
-        found = self._read()
+        found = found or self._read()
         if found is not None:
             say(f"{self._store.url} is held by {_words(found)}; waits {PATIENCE:g} s for a sign of life")
             self._outwait(found)

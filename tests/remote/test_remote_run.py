@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from faulty import Faulty, outage, sample
 from small import CONFIG, Said, assert_same_runs, command, experiment, loop
 
 from jaxnets import cli, evaluate
-from jaxnets.errors import CheckpointError, ConfigError, JaxnetsError
+from jaxnets.errors import CheckpointError, ConfigError, JaxnetsError, UsageError
 from jaxnets.progress import Progress
 from jaxnets.remote import Store, lease, store
 from jaxnets.run import run
@@ -106,6 +107,27 @@ def test_the_commands_take_a_url(capsys, monkeypatch, tmp_path):
     assert cli.main(["test", f"{url}x"]) == 2
     assert f"{url}x is not a run folder: it has no config.json" in capsys.readouterr().err
     assert cli.main(["train", "config.py", "--run-dir", url, "--seeds", "2"]) == 2
+
+
+@pytest.mark.slow
+def test_a_bucket_behind_the_protocol_of_google_cloud_storage(reference, tmp_path, monkeypatch):
+    """The driver of gs:// over HTTP, to a server on this host that answers as Google's."""
+    pytest.importorskip("gcsfs")
+    emulator = pytest.importorskip("gcp_storage_emulator.server")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
+    server = emulator.create_server("127.0.0.1", port, in_memory=True, default_bucket="bucket")
+    server.start()
+    try:
+        run(settings(), "gs://bucket/runs/wine", progress=Progress(quiet=True))
+        assert_same_runs(fetched("gs://bucket/runs/wine", tmp_path / "here"), reference)
+        assert evaluate.test("gs://bucket/runs/wine")["examples"] == 36
+        with pytest.raises(UsageError, match="no such bucket or folder"):
+            run(settings(), "gs://nowhere/runs/wine", progress=Progress(quiet=True))
+    finally:
+        server.stop()
 
 
 def killed(config, run_dir, *, after):
