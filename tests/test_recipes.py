@@ -117,7 +117,13 @@ def recipe(name, settings):
 
 def trained(name, tmp_path, **settings):
     """(losses logged, result.json) of 20 steps."""
-    loop = {"loop.epochs": "none", "loop.steps": 20, "loop.log_every": 5, "loop.eval_every": 20, "loop.dispatch": "bare"}
+    loop = {
+        "loop.epochs": "none",
+        "loop.steps": 20,
+        "loop.log_every": 5,
+        "loop.eval_every": 20,
+        "loop.dispatch": "bare",
+    }
     result = run(recipe(name, settings | loop), tmp_path / name)
     lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
     losses = [float(found[1]) for line in lines if (found := re.search(r'"loss": ([0-9.]+)', line))]
