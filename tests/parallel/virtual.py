@@ -32,8 +32,10 @@ from jaxnets.step import init_state
 from jaxnets.tasks import Classification, LanguageModelling
 from jaxnets.types import Model
 
-# Without its fusion emitters and optimisations XLA:CPU compiles seven times faster, and these steps are tiny.
-FLAGS = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+# XLA:CPU compiles seven times faster so, and these steps are tiny; the second flag is gone in jax 0.12.
+FLAGS = "--xla_backend_optimization_level=0"
+if jax.__version_info__ < (0, 12):
+    FLAGS += " --xla_cpu_use_fusion_emitters=false"
 PLANS = {  # on 8 devices; those that are left may be any number
     "one device": {"data": 1},
     "data": {},
