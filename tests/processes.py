@@ -93,7 +93,7 @@ class Launched:
         return self._popen.returncode, out
 
     def strike(self, victim, number):
-        """A signal to one process. Killed or frozen: it is named, and all others end within the heartbeat + 5 seconds."""
+        """A signal to one process. One killed or frozen is named, and all others end within heartbeat + 5 seconds."""
         found = self.pids()
         others = [pid for index, pid in found.items() if index != victim]
         assert len(others) == self.processes - 1
