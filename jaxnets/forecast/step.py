@@ -110,7 +110,7 @@ def forecast(experiment: Experiment, *, topology: str | None = None, dataset: Da
     return _timed(found, _seconds(found, chip, compiled, bytes_sent(text, devices=found.devices)), chip)
 
 
-def _compiled(program: jax.stages.Lowered) -> tuple[Any, int]:
+def _compiled(program: Any) -> tuple[Any, int]:
     """(the compiled program, bytes of its temporaries); None in place of one that asks for more than there is."""
     try:
         compiled: Any = program.compile()
