@@ -48,7 +48,7 @@ def _speed_lines(found: Forecast) -> list[str]:
     return [
         f"\na step takes at least\n{columns(rows, right=(1,))}",
         f"so {1e3 * step:.3f} ms, bound by {bound}: {found.batch_size / step:,.0f} examples a second, "
-        f"MFU {100 * found.mfu:.1f} % (FLOPs of the model / (chips × peak × seconds)), and no real step is faster",
+        f"MFU at most {100 * found.mfu:.1f} %: FLOPs of the model / (chips × peak × seconds)",
     ]
 
 
