@@ -71,7 +71,7 @@ def verb(name, *more):
     return cli.main(["launch", name, "vit", *more])
 
 
-def until(path, seconds=20.0):
+def until(path, seconds=90.0):
     end = time.monotonic() + seconds
     while not path.exists():
         assert time.monotonic() < end, f"{path} never came"
