@@ -1,5 +1,10 @@
 """Checkpoints in an object store that fails at any moment: a step counts whole or not at all, and the run goes on."""
 
+import os
+import socket
+import subprocess
+import sys
+
 import jax
 import numpy as np
 import pytest
@@ -135,3 +140,68 @@ def test_a_damaged_object_is_named_and_the_step_before_is_used(tmp_path):
     assert "00000002/manifest.damaged" in place.marks()
     with Checkpoints(shelf(tmp_path)) as checkpoints, pytest.raises(CheckpointError, match="a file is not there"):
         checkpoints.restore(tree(0), step=1, say=said.append)
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+
+import os
+import socket
+import subprocess
+import sys
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from jaxnets import distributed
+from jaxnets.checkpoint import Checkpoints
+from jaxnets.remote import Store
+from jaxnets.remote.shelf import RemoteShelf
+
+coordinator, index, url, disk = sys.argv[1:]
+Path(disk).mkdir()
+with distributed.processes(distributed.Place(coordinator, 2, int(index))):
+    mesh = jax.make_mesh((2,), ("x",))
+    values = {"sharded": np.arange(12.0).reshape(4, 3), "whole": np.arange(5.0)}
+    places = {"sharded": PartitionSpec("x"), "whole": PartitionSpec()}
+    tree = {
+        name: jax.make_array_from_callback(
+            value.shape, NamedSharding(mesh, places[name]), lambda part, value=value: value[part]
+        )
+        for name, value in values.items()
+    }
+    with Checkpoints(RemoteShelf(Store(url), Path(disk))) as checkpoints:
+        checkpoints.save(1, tree, {})
+        checkpoints.save(2, tree, {})
+        found = checkpoints.restore(tree)
+    for name, leaf in found.tree.items():
+        for shard in leaf.addressable_shards:
+            assert np.array_equal(shard.data, values[name][shard.index])
+    print("done", found.step)
+"""
+
+
+@pytest.mark.slow
+def test_processes_that_share_nothing_but_a_store_write_one_step_that_any_number_reads(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        coordinator = f"127.0.0.1:{free.getsockname()[1]}"
+    (tmp_path / "program.py").write_text(PROGRAM)
+    url = f"file://{tmp_path}/bucket"
+    words = [sys.executable, str(tmp_path / "program.py"), coordinator]
+    environ = os.environ | {"JAX_PLATFORMS": "cpu"}
+    both = [
+        subprocess.Popen([*words, str(i), url, str(tmp_path / f"disk{i}")], stdout=subprocess.PIPE, env=environ)
+        for i in range(2)
+    ]
+    assert [process.communicate(timeout=300)[0].decode().strip() for process in both] == ["done 2", "done 2"]
+    (tmp_path / "own").mkdir()
+    like = {"sharded": np.zeros((4, 3), np.float32), "whole": np.zeros(5, np.float32)}
+    with Checkpoints(RemoteShelf(Store(url), tmp_path / "own")) as checkpoints:
+        assert checkpoints.steps == [1, 2]
+        found = checkpoints.restore(like).tree
+    assert np.array_equal(found["sharded"], np.arange(12.0).reshape(4, 3)) and np.array_equal(found["whole"], range(5))
+    parts = [name for name in Store(url).marks("00000002") if "/arrays/" in name and name.endswith(("0.0", "1.0"))]
+    assert len(parts) == 2, "each process has sent its own shard"
