@@ -5,7 +5,7 @@ source    Radford et al., 2019, trained as llm.c and build-nanogpt do: half a mi
 data      files of uint16 tokens, with llm.c's header or without (nanoGPT's train.bin), in JAXNETS_DATA:
           fineweb10B/fineweb_train_*.bin, fineweb10B/fineweb_val_*.bin
 command   JAXNETS_DATA=FOLDER jaxnets train configs/gpt2_124m.py
-one GPU   … --optim.accumulate 32; on 64 chips of 16 GB (v5e:8x8) it needs --optim.accumulate 2 or more
+few chips … --optim.accumulate 32 on one GPU; the whole batch at once takes more than the 16 GB of 64 TPU v5e chips
 without   its data: --data.source synthetic:tokens/50257
 topology  v5e:16x16
 hardware  8 × A100 80 GB, 90 minutes (stated by llm.c, not measured here)
