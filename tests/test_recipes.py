@@ -97,7 +97,7 @@ NOISE = {  # of the schema of their data
     "gpt2_124m": "synthetic:tokens/50257",
 }
 SMALL = {  # the same structure, of a width that two cores train in seconds
-    "cifar10_resnet9": {"data.source": "synthetic:image/32x32x3/10/64", "model.width": 4},
+    "cifar10_resnet9": {"data.source": "synthetic:image/32x32x3/10/64", "model.width": 4, "optim.lr": 1e-3},
     "imagenet_vit_s16": {
         "data.source": "synthetic:image/64x64x3/10/64", "model.width": 48, "model.mlp_width": 96,
         "model.head_width": 48,

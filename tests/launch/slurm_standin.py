@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-HOME = Path(os.environ["SLURM_STANDIN"])
+HOME = Path(os.environ.get("SLURM_STANDIN", "."))
 INVALID = "slurm_load_jobs error: Invalid job id specified"
 
 
