@@ -3,7 +3,8 @@
 float32 sums in another order differ in the seventh digit, and smooth models keep that for 50 steps. A unit that is 0
 but for rounding is on for one order and off for another: from there on the gradients of a network of ReLUs differ by
 the share of that unit, some 1e-3 here, and Adam, which divides by the root of a second moment, makes 1 % of it at a
-rate of 3e-3. So the residual network is trained by SGD, and compared closely only while no unit has turned.
+rate of 3e-3. So the residual network is trained by SGD, and compared closely only while no unit has turned; from there
+on in units of the first loss, since what a unit changes does not become smaller with the loss.
 """
 
 import pytest
@@ -13,7 +14,7 @@ WITHOUT_RULES = [plan for plan in PLANS if "tensor" not in plan]
 slow = pytest.mark.slow
 TOLERANCE = {"float32": 2e-5, "bfloat16": 2e-2}  # relative; bfloat16 has 8 bits, and sums of it are rounded
 KINKS = ("mlp", "resnet9")
-CLOSE, TURNED = 4, 5e-3  # steps before a unit may turn; of the loss from there on
+CLOSE, TURNED = 4, 5e-3  # steps before a unit may turn; of the first loss from there on
 
 
 def plans_of(model):
@@ -26,7 +27,8 @@ def assert_as_on_one_device(found, model, *, tolerance):
     for plan, figures in found.items():
         for step, (one, expected) in enumerate(zip(figures, reference, strict=True)):
             if model in KINKS and step >= CLOSE:
-                assert one["loss"] == pytest.approx(expected["loss"], rel=max(TURNED, tolerance)), f"{plan}, {step}"
+                within = max(TURNED, tolerance) * reference[0]["loss"]
+                assert one["loss"] == pytest.approx(expected["loss"], abs=within), f"{plan}, {step}"
             else:
                 assert one == pytest.approx(expected, rel=tolerance), f"{plan}, step {step}"
 
