@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from jaxnets.errors import UsageError, near
 from jaxnets.launch.record import check_name
+from jaxnets.launch.settings import check_form
 
 _TPUS = ("gcloud", "compute", "tpus")
 _SIZES = (1, 4, 8, 16, 32, 64, 128, 256)  # chips
@@ -71,9 +72,7 @@ def check(node: Node) -> Node:
     check_name(node.name)
     hosts(node.accelerator)
     for field, (pattern, words) in _ALLOWED.items():
-        value = getattr(node, field)
-        if value is not None and not re.fullmatch(pattern, value, re.ASCII):
-            raise UsageError(f"{_OPTIONS.get(field, '--' + field)} {value!r} is not allowed; give {words}")
+        check_form(_OPTIONS.get(field, f"--{field}"), getattr(node, field), pattern, words)
     return node
 
 

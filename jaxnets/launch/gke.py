@@ -7,12 +7,12 @@ the program and the container; `$` is doubled, since Kubernetes puts variables i
 
 from __future__ import annotations
 
-import re
 from typing import Any, NamedTuple
 
 from jaxnets.errors import NonFiniteError, UsageError
 from jaxnets.launch import membership, program, tpu_slices
 from jaxnets.launch.record import check_name
+from jaxnets.launch.settings import check_form, check_least
 from jaxnets.launch.tpu_slices import Slice
 
 _INDEX = "JOB_COMPLETION_INDEX"
@@ -179,13 +179,10 @@ def _check(job: Job) -> None:
         raise UsageError(f"--{unused} {getattr(job, unused)} says nothing of {'TPU slices' if job.tpu else 'GPUs'}; "
                          f"give --{'slices' if job.tpu else 'nodes'}")  # fmt: skip
     for name in ("slices", "nodes"):
-        if getattr(job, name) < 1:
-            raise UsageError(f"--{name} {getattr(job, name)} is not allowed; give 1 or more")
-    if job.retries < 0:
-        raise UsageError(f"--retries {job.retries} is not allowed; give 0 or more")
+        check_least(f"--{name}", getattr(job, name), least=1)
+    check_least("--retries", job.retries, least=0)
     for name, (pattern, example) in _ALLOWED.items():
-        if (value := getattr(job, name)) is not None and not re.fullmatch(pattern, value, re.ASCII):
-            raise UsageError(f"--{name.replace('_', '-')} {value!r} is not allowed; give something like {example}")
+        check_form(f"--{name.replace('_', '-')}", getattr(job, name), pattern, f"something like {example}")
     if job.service_account is not None:
         check_name(job.service_account, "--service-account")
     _check_length(job)

@@ -10,10 +10,10 @@ import socket
 import sys
 from collections.abc import Sequence
 
-from jaxnets.errors import UsageError
 from jaxnets.launch import membership
 from jaxnets.launch import program as programs
 from jaxnets.launch.processes import Command, run
+from jaxnets.launch.settings import check_least
 
 
 def commands(
@@ -28,8 +28,7 @@ def commands(
     Raises UsageError if the program is none that can be launched.
     """
     for name, value in (("--processes", processes), ("--devices-per-process", devices_per_process)):
-        if value is not None and value < 1:
-            raise UsageError(f"{name} {value} is not allowed; give 1 or more")
+        check_least(name, value, least=1)
     return [_command(tuple(program), i, processes, devices_per_process, f"127.0.0.1:{port}") for i in range(processes)]
 
 

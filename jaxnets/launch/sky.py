@@ -6,7 +6,6 @@ by itself; elsewhere they are told their place by what SkyPilot says of the node
 
 from __future__ import annotations
 
-import re
 import shlex
 import shutil
 import tarfile
@@ -15,10 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxnets.errors import UsageError
 from jaxnets.files import write_atomically
 from jaxnets.launch import code, manifest, membership, program, record, tool
 from jaxnets.launch.record import Record, check_name
+from jaxnets.launch.settings import check_form, check_least, check_python
 
 PYTHON = "~/jaxnets_env/bin/python"  # made by the default setup
 _ALLOWED = {  # setting: (pattern, an example)
@@ -116,15 +115,11 @@ def _count(job: Job) -> int:
 
 def _check(job: Job) -> None:
     check_name(job.name)
-    if job.num_nodes < 1:
-        raise UsageError(f"--nodes {job.num_nodes} is not allowed; give 1 or more")
-    if job.retries < 0:
-        raise UsageError(f"--retries {job.retries} is not allowed; give 0 or more")
+    check_least("--nodes", job.num_nodes, least=1)
+    check_least("--retries", job.retries, least=0)
     for name, (pattern, example) in _ALLOWED.items():
-        if (value := getattr(job, name)) is not None and not re.fullmatch(pattern, value, re.ASCII):
-            raise UsageError(f"--{name} {value!r} is not allowed; give something like {example}")
-    if job.python.startswith("-") or not job.python:
-        raise UsageError(f"--python {job.python!r} is no program; give the path of a Python on the nodes")
+        check_form(f"--{name}", getattr(job, name), pattern, f"something like {example}")
+    check_python(job.python, place="nodes")
 
 
 def submission(name: str, path: Path) -> tuple[str, ...]:

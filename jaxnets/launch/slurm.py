@@ -6,7 +6,6 @@ one exception says so: `setup` is a file of shell commands.
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from typing import NamedTuple
 from jaxnets.errors import UsageError
 from jaxnets.launch.program import words
 from jaxnets.launch.record import check_name
+from jaxnets.launch.settings import check_form, check_least, check_python
 
 INDEX = "{index}"  # in the words of a program: the number of a task of an array
 _SAVING = 120  # seconds before its time ends in which a run may save
@@ -129,13 +129,10 @@ def _quoted(word: str, array: str | None) -> str:
 def _check(job: Job) -> None:
     check_name(job.name)
     for name in _NUMBERS:
-        if (value := getattr(job, name)) is not None and value < 1:
-            raise UsageError(f"{_option(name)} {value} is not allowed; give 1 or more")
-    if job.retries < 0:
-        raise UsageError(f"--retries {job.retries} is not allowed; give 0 or more")
+        check_least(_option(name), getattr(job, name), least=1)
+    check_least("--retries", job.retries, least=0)
     for name, (pattern, example) in _ALLOWED.items():
-        if (value := getattr(job, name)) is not None and not re.fullmatch(pattern, value, re.ASCII):
-            raise UsageError(f"{_option(name)} {value!r} is not allowed; give something like {example}")
+        check_form(_option(name), getattr(job, name), pattern, f"something like {example}")
     if job.time is not None and _seconds(job.time) < _SHORTEST:
         raise UsageError(
             f"--time {job.time} is {_seconds(job.time)} s, of which a run has the last {_SAVING} s to save; "
@@ -157,8 +154,7 @@ def _check_words(job: Job) -> None:
     for word in (*job.program, job.python, job.setup or ""):
         if any(ord(letter) < 32 or ord(letter) == 127 for letter in word):
             raise UsageError(f"{word!r} holds a line end or another control character; leave it out")
-    if job.python.startswith("-") or not job.python:
-        raise UsageError(f"--python {job.python!r} is no program; give the path of a Python on the nodes")
+    check_python(job.python, place="nodes")
     if job.array and job.program[:1] == ("train",) and not any(INDEX in word for word in job.program):
         raise UsageError(
             f"--array {job.array} needs a run for each task; write {INDEX} where its number belongs, "

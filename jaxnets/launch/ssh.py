@@ -19,6 +19,7 @@ from jaxnets.errors import JaxnetsError, UsageError
 from jaxnets.launch import membership
 from jaxnets.launch import program as programs
 from jaxnets.launch.processes import Command, run
+from jaxnets.launch.settings import check_least, check_python
 
 _HOST = re.compile(r"(?:[A-Za-z_][\w.-]*@)?([A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(?::([1-9]\d{0,4}))?", re.ASCII)
 _SSH = ("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20", "-o", "ServerAliveInterval=15")
@@ -152,15 +153,14 @@ def _ssh(host: str, words: Sequence[str]) -> tuple[str, ...]:
 
 
 def _check(job: Job) -> None:
-    if (count := job.devices_per_process) is not None and count < 1:
-        raise UsageError(f"--devices-per-process {count} is not allowed; give 1 or more")
-    if count is None and programs.is_script(job.program):
+    check_least("--devices-per-process", job.devices_per_process, least=1)
+    if job.devices_per_process is None and programs.is_script(job.program):
         raise UsageError(
             f"{job.program[0]} is a script, which must be told how many devices it has on a host; "
             "give --devices-per-process D"
         )
-    if job.python is not None and (not job.python or job.python.startswith("-")):
-        raise UsageError(f"--python {job.python!r} is no program; give the path of a Python on the hosts")
+    if job.python is not None:
+        check_python(job.python, place="hosts")
     if not job.folder or "\n" in job.folder:
         raise UsageError(f"--folder {job.folder!r} is no folder; give the path of one on the hosts")
 

@@ -20,6 +20,7 @@ from jaxnets.launch import code, gcloud, lease, program, record, tool, worker, w
 from jaxnets.launch.gcloud import Node
 from jaxnets.launch.lease import Lost, say
 from jaxnets.launch.record import Record
+from jaxnets.launch.settings import check_least
 
 PLACE = "tpu-vm"
 _WORKER = "jaxnets_worker.py"
@@ -49,8 +50,7 @@ def check(job: Job) -> Job:
     gcloud.check(job.node)
     program.words(job.program, python="python")
     for option, value in (("--retries", job.retries), ("--ready-within", job.within), ("--poll", job.poll)):
-        if value < 0:
-            raise UsageError(f"{option} {value} is not allowed; give 0 or more")
+        check_least(option, value, least=0)
     if wrong := [name for name in job.install if not name or name.startswith("-")]:
         raise UsageError(f"--install {wrong[0]!r} is no package; give one as pip takes it, as gcsfs")
     if not (job.local or _leaves_elsewhere(job.program)):
