@@ -4,17 +4,14 @@ import os
 import re
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import RidgeCV
 
-from jaxnets import config, data, parallel
+from jaxnets import config, data
 from jaxnets.admission import admit
-from jaxnets.build import experiment_step
-from jaxnets.placement import layout_of
+from jaxnets.rehearsal import lowered
 from jaxnets.run import run
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -157,21 +154,8 @@ def test_a_recipe_compiles_for_its_topology_and_fits(name, monkeypatch):
 
     (topology,) = re.findall(r"^topology +(\S+)$", (CONFIGS / f"{name}.py").read_text(), re.MULTILINE)
     devices = topologies.get_topology_desc(platform="tpu", topology_name=topology).devices
-    memory = lowered(recipe(name, {"data.source": NOISE[name]}), devices).compile().memory_analysis()
+    program, _ = lowered(admit(recipe(name, {"data.source": NOISE[name]}), devices=devices))
+    memory = program.compile().memory_analysis()
     used = memory.argument_size_in_bytes + memory.temp_size_in_bytes
     print(name, topology, f"{used / 2**30:.2f} GiB a chip")
     assert 0 < used < MEMORY
-
-
-def lowered(experiment, devices):
-    """One step, from shapes alone."""
-    admitted = admit(experiment)
-    return parallel.lower_step(
-        lambda state, batch, numbers: experiment_step(state, batch, numbers, schema=admitted.schema),
-        lambda numbers, feed, index: jax.tree.map(lambda leaf: leaf[index], feed),
-        layout_of(experiment, admitted.schema, devices=devices),
-        constants=jax.tree.map(jnp.asarray, experiment),
-        train_state=admitted.shapes,
-        feed=jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape), leaf.dtype), admitted.batch),
-        length=1,
-    )

@@ -21,7 +21,7 @@ import numpy as np
 from jaxnets.data.order import Groups
 from jaxnets.data.reader import Bad, Leaf
 from jaxnets.data.schema import Dataset, Schema, Split, moments
-from jaxnets.data.shards import files_of, known_by
+from jaxnets.data.shards import bounds, files_of, known_by
 from jaxnets.errors import ConfigError, DataError
 from jaxnets.files import fingerprint
 from jaxnets.types import experiment_dataclass
@@ -197,16 +197,11 @@ def read(config: Data, name: str) -> Dataset:
     files = files_of("images", name)
     bad = Bad(config.on_bad, most=config.most_bad)
     readers = {split: ImageReader(paths, config.images, bad) for split, paths in files.items()}
-    pool = len(readers["train"].labels)
-    begin = 0 if "test" in files else round(config.test * pool)
-    end = pool if "valid" in files else pool - round(config.valid * pool)
-    bounds = {"train": (begin, end), "valid": (end, pool), "test": (0, begin)}
-    splits = {}
-    for split, (first, last) in bounds.items():
-        own = readers.get(split, readers["train"])
-        if split in readers and split != "train":
-            first, last = 0, len(own.labels)
-        splits[split] = _split(own, first, last, config.images)
+    totals = {split: len(reader.labels) for split, reader in readers.items()}
+    splits = {
+        split: _split(readers.get(split, readers["train"]), first, last, config.images)
+        for split, (first, last) in bounds(config, totals).items()
+    }
     count = _classes(config, splits)
     mean, std = _fitted(splits["train"]) if config.standardize else ((), ())
     hashes = known_by([path for paths in files.values() for path in paths])

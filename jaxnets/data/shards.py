@@ -7,10 +7,15 @@ own is held out of them.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jaxnets.data.place import locate_all
 from jaxnets.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from jaxnets.data.source import Data
 
 _BLOCKS, _BLOCK = 16, 1 << 16  # how much of a large file is hashed
 
@@ -50,6 +55,19 @@ def _check_names(kind: str, paths: list[Path]) -> None:
                 "is in two splits"
             )
         seen[path.name] = path
+
+
+def bounds(config: Data, totals: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+    """{split: (first, last)} of the rows, or tokens, of the files that it is read from.
+
+    totals: how many the files of each split hold that has files of its own. What has none is held out of the train
+    files: test first, then train, then valid.
+    """
+    pool = totals["train"]
+    begin = 0 if "test" in totals else round(config.test * pool)
+    end = pool if "valid" in totals else pool - round(config.valid * pool)
+    held_out = {"train": (begin, end), "valid": (end, pool), "test": (0, begin)}
+    return held_out | {split: (0, total) for split, total in totals.items() if split != "train"}
 
 
 def known_by(paths: list[Path]) -> dict[str, str]:

@@ -133,15 +133,4 @@ def _text(config: Data, tokens: np.ndarray, files: dict[str, str], fingerprint: 
         splits[name] = Split(
             {"tokens": part}, length, window, stride, first=begins[name], origins=((config.source, 0),)
         )
-    schema = Schema(
-        source=config.source,
-        fingerprint=fingerprint,
-        input_kind="token",
-        input_shape=(window,),
-        input_dtype="int32",
-        target_kind="token",
-        vocabulary_size=256,
-        counts=tuple((name, split.length) for name, split in splits.items()),
-        files=tuple(files.items()),
-    )
-    return Dataset(schema, splits)
+    return Dataset(text.token_schema(config, splits, vocabulary=256, fingerprint=fingerprint, files=files), splits)

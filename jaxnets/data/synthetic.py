@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxnets.data.reader import Leaf
 from jaxnets.data.schema import Dataset, Schema, Split
-from jaxnets.data.text import check_window
+from jaxnets.data.text import check_window, token_schema
 from jaxnets.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -111,17 +111,7 @@ def _tokens(config: Data, vocabulary: int, count: int) -> Dataset:
         split: Split({}, length, window, window, first=first * window, reader=reader)
         for split, (first, length) in _bounds(count).items()
     }
-    schema = Schema(
-        source=config.source,
-        fingerprint=_fingerprint(config),
-        input_kind="token",
-        input_shape=(window,),
-        input_dtype="int32",
-        target_kind="token",
-        vocabulary_size=vocabulary,
-        counts=tuple((split, part.length) for split, part in splits.items()),
-    )
-    return Dataset(schema, splits)
+    return Dataset(token_schema(config, splits, vocabulary=vocabulary, fingerprint=_fingerprint(config)), splits)
 
 
 def _fingerprint(config: Data) -> str:

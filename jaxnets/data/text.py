@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jaxnets.data.place import locate
+from jaxnets.data.schema import Schema, Split
 from jaxnets.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -36,3 +38,25 @@ def check_window(config: Data) -> int:
     if config.context is None:
         raise ConfigError(f"data.context is none, but {config.source} is text; give the tokens of a window, as in 64")
     return config.context
+
+
+def token_schema(
+    config: Data,
+    splits: Mapping[str, Split],
+    *,
+    vocabulary: int,
+    fingerprint: str,
+    files: Mapping[str, str] | None = None,
+) -> Schema:
+    """The schema of windows of tokens: whatever they are read from, each predicts its next token."""
+    return Schema(
+        source=config.source,
+        fingerprint=fingerprint,
+        input_kind="token",
+        input_shape=(check_window(config),),
+        input_dtype="int32",
+        target_kind="token",
+        vocabulary_size=vocabulary,
+        counts=tuple((name, split.length) for name, split in splits.items()),
+        files=tuple((files or {}).items()),
+    )

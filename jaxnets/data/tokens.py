@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxnets.data.reader import Bad, Leaf
-from jaxnets.data.schema import Dataset, Schema, Split
-from jaxnets.data.shards import files_of, known_by
-from jaxnets.data.text import check_window
+from jaxnets.data.schema import Dataset, Split
+from jaxnets.data.shards import bounds, files_of, known_by
+from jaxnets.data.text import check_window, token_schema
 from jaxnets.errors import ConfigError, DataError
 from jaxnets.files import fingerprint
 
@@ -122,27 +122,11 @@ def read(config: Data, name: str) -> Dataset:
     readers = {
         split: TokenReader(paths, window=window, vocabulary=vocabulary, bad=bad) for split, paths in files.items()
     }
-    pool = readers["train"].total
-    begin = 0 if "test" in files else round(config.test * pool)
-    end = pool if "valid" in files else pool - round(config.valid * pool)
-    bounds = {"train": (begin, end), "valid": (end, pool), "test": (0, begin)}
     splits = {}
-    for split, (first, last) in bounds.items():
+    for split, (first, last) in bounds(config, {split: reader.total for split, reader in readers.items()}).items():
         own = readers.get(split, readers["train"])
-        if split in readers and split != "train":
-            first, last = 0, own.total
         length = max(0, (last - first - 1) // window)
         splits[split] = Split({}, length, window, window, first=first, origins=own.origins, reader=own)
     hashes = known_by([path for paths in files.values() for path in paths])
-    schema = Schema(
-        source=config.source,
-        fingerprint=fingerprint(hashes),
-        input_kind="token",
-        input_shape=(window,),
-        input_dtype="int32",
-        target_kind="token",
-        vocabulary_size=vocabulary,
-        counts=tuple((split, part.length) for split, part in splits.items()),
-        files=tuple(hashes.items()),
-    )
+    schema = token_schema(config, splits, vocabulary=vocabulary, fingerprint=fingerprint(hashes), files=hashes)
     return Dataset(schema, splits)

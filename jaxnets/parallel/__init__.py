@@ -11,5 +11,4 @@ from jaxnets.parallel.plan import check_tensor as check_tensor
 from jaxnets.parallel.program import Compiled as Compiled
 from jaxnets.parallel.program import compile_step as compile_step
 from jaxnets.parallel.program import lower_and_count as lower_and_count
-from jaxnets.parallel.program import lower_step as lower_step
 from jaxnets.parallel.sharding import bytes_on_one_device as bytes_on_one_device

@@ -71,21 +71,6 @@ def compile_step(
     return Compiled(call, length, program, int(memory.temp_size_in_bytes) if memory else 0, step_flops)
 
 
-def lower_step(
-    step: Step,
-    batch_of: BatchOf,
-    layout: Layout,
-    *,
-    constants: PyTree,
-    train_state: PyTree,
-    feed: PyTree,
-    length: int,
-) -> Any:
-    """The `jax.stages.Lowered` of what `compile_step` compiles; arrays and shapes will do, of any devices."""
-    arguments = {"train_state": train_state, "feed": feed, "length": length}
-    return lower_and_count(step, batch_of, layout, constants=constants, **arguments)[0]
-
-
 def lower_and_count(
     step: Step,
     batch_of: BatchOf,
@@ -96,7 +81,10 @@ def lower_and_count(
     feed: PyTree,
     length: int,
 ) -> tuple[Any, float]:
-    """(what `lower_step` gives, the FLOPs of one step over all devices), both from one trace."""
+    """(the `jax.stages.Lowered` that `compile_step` compiles, the FLOPs of one step over all devices), from one trace.
+
+    Arrays and shapes will do, of any devices.
+    """
 
     def block(train_state: TrainState, constants: PyTree, feed: PyTree, count: Any) -> tuple[TrainState, PyTree]:
         def one(state: TrainState, index: Any) -> tuple[TrainState, PyTree]:

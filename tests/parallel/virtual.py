@@ -25,7 +25,7 @@ from jaxnets.data import gather, load, orders, preprocess
 from jaxnets.digest import digest
 from jaxnets.models import GPT, MLP, ResNet9, ViT, mlp
 from jaxnets.optim import SGD, AdamW
-from jaxnets.parallel import Plan, bytes_on_one_device, compile_step, lower_step
+from jaxnets.parallel import Plan, bytes_on_one_device, compile_step, lower_and_count
 from jaxnets.progress import Progress
 from jaxnets.run import run
 from jaxnets.step import init_state
@@ -125,7 +125,7 @@ def told(model, plans):
     found = {}
     for plan in plans:
         admitted = admit(experiment_of(model, plan))
-        lowered = lower_step(**_step(admitted, _rows(admitted, 0, 1, None), 1))
+        lowered, _ = lower_and_count(**_step(admitted, _rows(admitted, 0, 1, None), 1))
         found[plan] = [one._asdict() for one in collectives(lowered.compile().as_text())]
     return found
 
