@@ -70,17 +70,26 @@ def test_a_run_at_a_url_is_the_run_of_a_folder(reference, tmp_path):
 @pytest.mark.parametrize("count", [2, pytest.param(100, marks=pytest.mark.slow)])
 def test_a_run_that_is_cut_off_at_any_call_continues_bit_for_bit(reference, tmp_path, count):
     run(settings(), URL, progress=Progress(quiet=True))
-    ended, giving_back = set(), 2  # calls for the lease, when all else is there
-    for number in sample(Faulty.calls - giving_back, count):
+    ended = []
+    for number in sample(Faulty.calls, count):
         Faulty.empty()
         Faulty.plan(outage(number), after=bool(number % 2))
-        with pytest.raises(JaxnetsError) as failure:
-            run(settings(), URL, progress=Progress(quiet=True))
-        ended.add((type(failure.value), failure.value.exit_code))
+        ended.append(how_it_ends(settings(), URL))
+        # the lease is given back quietly; the last checkpoint, in its thread, may have sent what the end would send
+        assert ended[-1] == (CheckpointError, 4) or Faulty.calls - number <= len(store.WAITS)
         Faulty.plan()
         run(settings(), URL, progress=Progress(quiet=True))
         assert_same_runs(fetched(URL, tmp_path / str(number)), reference)
-    assert ended == {(CheckpointError, 4)}
+    assert (CheckpointError, 4) in ended
+
+
+def how_it_ends(config, url):
+    """(the error's type, its exit code) of a run, or None if there is none."""
+    try:
+        run(config, url, progress=Progress(quiet=True))
+    except JaxnetsError as error:
+        return type(error), error.exit_code
+    return None
 
 
 def test_the_commands_take_a_url(capsys, monkeypatch, tmp_path):
