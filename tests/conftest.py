@@ -12,8 +12,15 @@ install_import_hook("jaxnets", "beartype.beartype")
 import jax  # noqa: E402
 import pytest  # noqa: E402
 from jax.experimental.compilation_cache import compilation_cache  # noqa: E402
+from quick import FLAGS  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_configure(config):
+    """The slow proofs compile as users do."""
+    if config.option.markexpr == "not slow":
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}".lstrip()
 
 
 @pytest.fixture(autouse=True)

@@ -140,7 +140,8 @@ def test_a_slice_that_is_not_there():
 @libtpu
 @pytest.mark.slow
 def test_the_largest_batch_that_fits_is_found(capsys):
-    words = ["configs/gpt2_124m.py", "--data.source", "synthetic:tokens/50257/64", "--topology", "v5e:2x2"]
+    noise = ["--data.source", "synthetic:tokens/50257/64", "--data.batch_size", "64"]  # no batch is larger
+    words = ["configs/gpt2_124m.py", *noise, "--topology", "v5e:2x2"]
     assert cli.main(["compile", *words, "--json", "--batch", "auto"]) == 0
     found = json.loads(capsys.readouterr().out)
     tried = {int(size): fits for size, fits in found["tried"].items()}

@@ -417,7 +417,7 @@ def test_one_and_four_devices_agree(tmp_path):
         "for n in (1, 4):\n"
         "    run(experiment(plan=Plan(data=n)), pathlib.Path(sys.argv[1]) / str(n), progress=Progress(quiet=True))\n"
     )
-    environment = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "NPROC": "32"}
+    environment = {"JAX_NUM_CPU_DEVICES": "4", "NPROC": "32"}
     import os
 
     subprocess.run(

@@ -57,7 +57,7 @@ def spoiled():
 
 def gpt(plan):
     return experiment(
-        data=Data(source="python_text", batch_size=8, context=16),
+        data=Data(source=f"text:{__file__}", batch_size=8, context=16),
         model=GPT(context=16, width=32, depth=2, heads=4),
         task=LanguageModelling(),
         loop=loop(steps=4, log_every=2, eval_every=4, save_every=4, monitor="loss", dispatch="bare"),
@@ -195,9 +195,9 @@ def test_a_checkpoint_goes_from_two_processes_to_one_to_four_and_back(one_proces
 @pytest.mark.parametrize(("processes", "devices"), [(2, 1), (2, 2)])
 def test_a_tensor_plan_over_processes(processes, devices, tmp_path):
     launch("tensor", tmp_path, processes=processes, devices=devices)
-    assert_close(tmp_path / "tensor", tmp_path / "gpt")
+    assert_close(tmp_path / "tensor", tmp_path / "gpt", valid=None)
     run(gpt(Plan()), tmp_path / "one", progress=Said())
-    assert_close(tmp_path / "tensor", tmp_path / "one")
+    assert_close(tmp_path / "tensor", tmp_path / "one", valid=None)
 
 
 HERE = "import os, sys\nindex = int(sys.argv[sys.argv.index('--index') + 1])\nos.chdir(f'{FOLDER}/{index}')\n"

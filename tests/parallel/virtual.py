@@ -14,6 +14,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from quick import FLAGS
 
 from jaxnets import Data, Experiment, Loop
 from jaxnets.admission import admit, admit_data
@@ -32,10 +33,6 @@ from jaxnets.step import init_state
 from jaxnets.tasks import Classification, LanguageModelling
 from jaxnets.types import Model
 
-# XLA:CPU compiles seven times faster so, and these steps are tiny; the second flag is gone in jax 0.12.
-FLAGS = "--xla_backend_optimization_level=0"
-if jax.__version_info__ < (0, 12):
-    FLAGS += " --xla_cpu_use_fusion_emitters=false"
 PLANS = {  # on 8 devices; those that are left may be any number
     "one device": {"data": 1},
     "data": {},
@@ -66,6 +63,7 @@ def on_devices(count, function, **arguments):
     """What a function of this file returns in a process with `count` virtual devices; the programs are shared."""
     programs = jax.config.jax_compilation_cache_dir
     environ = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(count), "XLA_FLAGS": FLAGS}
+    environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
     done = subprocess.run(
         [sys.executable, __file__, function.__name__],
         input=json.dumps({"programs": programs} | arguments),
