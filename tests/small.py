@@ -46,14 +46,14 @@ def loop(**changes):
     return Loop(**({"steps": 40, "log_every": 10, "eval_every": 20, "save_every": 20, "monitor": "nll"} | changes))
 
 
-def command(*words, **environment):
+def command(*words, timeout=300, **environment):
     """The command line in a process of its own: (exit code, stdout, stderr)."""
     done = subprocess.run(
         [sys.executable, "-m", "jaxnets.cli", *map(str, words)],
         capture_output=True,
         text=True,
         env={**os.environ, **environment},
-        timeout=300,
+        timeout=timeout,
     )
     return done.returncode, done.stdout, done.stderr
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
+from small import command
 
 from jaxnets import cli
 from jaxnets.batch_size import device_bytes
@@ -137,18 +138,6 @@ def test_a_slice_that_is_not_there():
     assert found.mfu == pytest.approx(found.model_flops / (4 * v5e.flops * max(found.seconds)))
 
 
-@libtpu
-@pytest.mark.slow
-def test_the_largest_batch_that_fits_is_found(capsys):
-    noise = ["--data.source", "synthetic:tokens/50257/64", "--data.batch_size", "64"]  # no batch is larger
-    words = ["configs/gpt2_124m.py", *noise, "--topology", "v5e:2x2"]
-    assert cli.main(["compile", *words, "--json", "--batch", "auto"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    tried = {int(size): fits for size, fits in found["tried"].items()}
-    assert found["fits"] and tried[found["batch_size"]] and not all(tried.values())
-    assert all(fits == (size <= found["batch_size"]) for size, fits in tried.items())
-
-
 SYNTHETIC = ["--data.source", "synthetic:image/224x224x3/1000"]
 VIT_B16 = ["--model.width", "768", "--model.heads", "12", "--model.head_width", "none", "--model.mlp_width", "3072"]
 SIZES = {
@@ -158,19 +147,38 @@ SIZES = {
 }
 
 
+def compiled(*words, codes=(0,)):
+    """What the command prints, in a process of its own: libtpu 0.0.42 crashes where one compiles for several chips."""
+    code, out, errors = command("compile", *words, "--json", timeout=3000)
+    assert code in codes, errors
+    return json.loads(out)
+
+
 @libtpu
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("slice_", ["v5e:2x2", "v5e:16x16", "v5p:4x4x4", "v6e:8x8"])
 @pytest.mark.parametrize("name", SIZES)
 def test_real_sizes(name, slice_, capsys):
     batch = np.prod(topology(slice_).shape) * (8 if name == "gpt2_124m" else 128) // (1 if slice_ != "v5e:2x2" else 2)
-    assert cli.main(["compile", *SIZES[name], "--topology", slice_, "--batch", str(batch), "--json"]) in (0, 1)
-    found = json.loads(capsys.readouterr().out)
+    found = compiled(*SIZES[name], "--topology", slice_, "--batch", batch, codes=(0, 1))
     with capsys.disabled():
         mfu = "does not fit" if found["mfu"] is None else f"{100 * found['mfu']:.1f} %"
         print(f"{name} {slice_} {batch}: {found['compile_seconds']:.0f} s, {found['bytes_per_chip']}, {mfu}")
     assert found["fits"] == (found["bytes_per_chip"]["together"] <= found["limit"])
     assert found["flops_per_step"] > 0 and (not found["fits"] or 0 < found["mfu"] <= 1)
+
+
+@libtpu
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_the_largest_batch_that_fits_is_found():
+    noise = ["--data.source", "synthetic:tokens/50257/64", "--data.batch_size", "64"]  # no batch is larger
+    words = ["configs/gpt2_124m.py", *noise, "--topology", "v5e:2x2"]
+    found = compiled(*words, "--batch", "auto")
+    tried = {int(size): fits for size, fits in found["tried"].items()}
+    assert found["fits"] and tried[found["batch_size"]] and not all(tried.values())
+    assert all(fits == (size <= found["batch_size"]) for size, fits in tried.items())
 
 
 ZOO = {
@@ -188,9 +196,8 @@ ZOO = {
 @libtpu
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ZOO)
-def test_every_model_of_the_zoo_compiles_for_a_slice(name, capsys):
-    assert cli.main(["compile", *ZOO[name], "--topology", "v5e:2x2", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["fits"]
+def test_every_model_of_the_zoo_compiles_for_a_slice(name):
+    assert compiled(*ZOO[name], "--topology", "v5e:2x2")["fits"]
 
 
 def test_an_error_that_is_no_lack_of_memory_is_raised(monkeypatch):

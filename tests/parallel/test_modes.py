@@ -21,12 +21,12 @@ def plans_of(model):
     return list(PLANS) if model in ("gpt", "vit") else WITHOUT_RULES
 
 
-def assert_as_on_one_device(found, model, *, tolerance):
+def assert_as_on_one_device(found, model, *, tolerance, close=CLOSE):
     reference = found.pop("one device")
     assert reference[-1]["loss"] != pytest.approx(reference[0]["loss"], rel=1e-3)  # it does learn
     for plan, figures in found.items():
         for step, (one, expected) in enumerate(zip(figures, reference, strict=True)):
-            if model in KINKS and step >= CLOSE:
+            if model in KINKS and step >= close:
                 within = max(TURNED, tolerance) * reference[0]["loss"]
                 assert one["loss"] == pytest.approx(expected["loss"], abs=within), f"{plan}, {step}"
             else:
@@ -66,7 +66,8 @@ def test_what_a_step_may_do_beside_it_does_under_every_plan(model, variant):
     for plan, figures in found.items():
         assert [step for step, one in enumerate(figures) if not one["finite"]] == ([5] if bad else []), plan
         assert (figures[-1]["average"] > 0) == (variant == "accumulation and average")
-    assert_as_on_one_device(found, model, tolerance=TOLERANCE.get(variant, TOLERANCE["float32"]))
+    close = 1 if model == "resnet9" else CLOSE  # sums of parts of a batch, or of 8 bits, turn its units at once
+    assert_as_on_one_device(found, model, tolerance=TOLERANCE.get(variant, TOLERANCE["float32"]), close=close)
 
 
 @pytest.mark.parametrize(("plan", "parts"), [("fsdp", 8), pytest.param("data 2 × fsdp", 4, marks=slow)])
