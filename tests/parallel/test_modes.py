@@ -66,7 +66,8 @@ def test_what_a_step_may_do_beside_it_does_under_every_plan(model, variant):
     for plan, figures in found.items():
         assert [step for step, one in enumerate(figures) if not one["finite"]] == ([5] if bad else []), plan
         assert (figures[-1]["average"] > 0) == (variant == "accumulation and average")
-    close = 1 if model == "resnet9" else CLOSE  # sums of parts of a batch, or of 8 bits, turn its units at once
+    # sums of parts of a batch, or of 8 bits, turn its units at once
+    close = 1 if model == "resnet9" and variant != "skip" else CLOSE
     assert_as_on_one_device(found, model, tolerance=TOLERANCE.get(variant, TOLERANCE["float32"]), close=close)
 
 
