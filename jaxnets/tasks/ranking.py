@@ -1,6 +1,7 @@
-"""Figures of the order of scores: they do not add up, so evaluation collects the scores and the host computes exactly.
+"""Figures of the order of scores: they do not add up, so evaluation collects scores and the host computes exactly.
 
-Classes, or labels, are each ranked against the rest; the figure is the mean over those that have examples of both kinds.
+Classes, or labels, are each ranked against the rest; the figure is the mean over those that have examples of either
+kind.
 """
 
 from __future__ import annotations

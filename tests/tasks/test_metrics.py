@@ -23,11 +23,12 @@ def measured(task, outputs, targets, weight=None):
     for start in range(0, len(targets), SIZE):
         rows = np.arange(start, start + SIZE)
         real = rows < len(targets)
-        batch = jax.tree.map(lambda leaf, rows=np.where(real, rows, 0): jnp.asarray(leaf[rows]), (outputs, targets))
-        mass = jnp.asarray(np.where(real, weight[np.where(real, rows, 0)], 0), jnp.float32)
-        inputs = {"inputs": batch[0], "targets": batch[1], "weight": mass}
-        _, prepared, weights = task.prepare(inputs, train=False, key=None)
-        found = {name: metric.update(batch[0], prepared, weights) for name, metric in task.metrics.items()}
+        rows = np.where(real, rows, 0)
+        out = jax.tree.map(lambda leaf: jnp.asarray(leaf[rows]), outputs)
+        mass = jnp.asarray(np.where(real, weight[rows], 0), jnp.float32)
+        batch = {"inputs": out, "targets": jnp.asarray(targets[rows]), "weight": mass}
+        _, prepared, weights = task.prepare(batch, train=False, key=None)
+        found = {name: metric.update(out, prepared, weights) for name, metric in task.metrics.items()}
         total = gather(task.metrics, total, jax.device_get(found))
     return results(task, total)
 
