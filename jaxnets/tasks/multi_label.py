@@ -26,7 +26,7 @@ class MultiLabel:
 
 
 def multi_label(*, positive_weight: Any = None) -> Task:
-    """Any of c labels: targets are 0 and 1 (b c); outputs are logits (b c); a label is found where its logit is above 0.
+    """Any of c labels: targets are 0 and 1 (b c), outputs logits (b c); a label is found where its logit is above 0.
 
     Metrics: accuracy (of labels: 1 - the Hamming loss), exact (all labels of an example are right), nll (a label,
     unweighted), and macro over labels f1, roc_auc and pr_auc.

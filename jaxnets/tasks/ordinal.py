@@ -24,7 +24,7 @@ from jaxnets.types import Array, Batch, Metric, PyTree, Task, experiment_datacla
 
 @experiment_dataclass
 class Ordinal:
-    """Config of `ordinal`. The order is that of the classes in the schema; of a table, `data.columns.classes` says it."""
+    """Config of `ordinal`. The order is that of the classes of the data; of a table, `data.columns.classes` says it."""
 
 
 def ordinal(num_classes: int) -> Task:

@@ -93,8 +93,8 @@ def level_widths(levels: tuple[float, ...]) -> np.ndarray:
     """The part of 0 to 1 that is nearest to each level; with it the crps is that of a distribution which has this much
     probability at each quantile: exact, for n equal parts, at the levels (i - 1/2) / n.
 
-    >>> level_widths((0.1, 0.5, 0.7)).round(3).tolist()
-    [0.3, 0.3, 0.4]
+    >>> level_widths((0.25, 0.5, 0.75)).tolist()
+    [0.375, 0.25, 0.375]
     """
     between = (np.asarray(levels)[1:] + np.asarray(levels)[:-1]) / 2
     return np.diff(np.concatenate([[0.0], between, [1.0]])).astype(np.float32)
