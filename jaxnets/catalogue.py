@@ -45,6 +45,8 @@ KNOWN = {
     "vit_ti16": Known(models.vit_ti16, (224, 224, 3), 1000, "Touvron et al., 2020"),
     "vit_s16": Known(models.vit_s16, (224, 224, 3), 1000, "Touvron et al., 2020"),
     "vit_b16": Known(models.vit_b16, (224, 224, 3), 1000, "Dosovitskiy et al., 2020"),
+    "tabular_mlp": Known(models.tabular_mlp, (16,), 2, "Gorishniy et al., 2022, 2024"),
+    "ft_transformer": Known(models.ft_transformer, (16,), 2, "Gorishniy et al., 2021"),
     "gpt": Known(models.gpt, (1024,), 50257, "Radford et al., 2019"),
 }
 

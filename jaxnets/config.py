@@ -22,7 +22,7 @@ from jaxnets import optim, tasks
 from jaxnets.data import Data, RandomErasing, RepeatedAugmentation
 from jaxnets.errors import ConfigError, near
 from jaxnets.loop import Loop
-from jaxnets.models import CNN, GPT, MLP, ResNet9, ResNet18, ResNet34, ResNet50, ViT
+from jaxnets.models import CNN, GPT, MLP, FTTransformer, ResNet9, ResNet18, ResNet34, ResNet50, TabularMLP, ViT
 from jaxnets.models.layers import TRANSFERS
 from jaxnets.parallel import Plan
 from jaxnets.types import Model, experiment_dataclass, number, stage
@@ -41,7 +41,7 @@ class Experiment:
     """All that a run depends on. Numbers are traced, everything else is structure."""
 
     data: Data = stage(Data())
-    model: MLP | CNN | ResNet9 | ResNet18 | ResNet34 | ResNet50 | ViT | GPT | Custom = stage(MLP())
+    model: MLP | CNN | ResNet9 | ResNet18 | ResNet34 | ResNet50 | ViT | GPT | TabularMLP | FTTransformer | Custom = stage(MLP())
     task: tasks.Classification | tasks.Regression | tasks.LanguageModelling = stage(tasks.Classification())
     optim: optim.Optim = stage(optim.AdamW())
     plan: Plan = stage(Plan())
@@ -68,6 +68,8 @@ _RULES: dict[str, tuple[Any, str]] = {
     "weight_decay": _NOT_NEGATIVE,
     "dropout": _SHARE,
     "drop_path": _SHARE,
+    "cell_dropout": _SHARE,
+    "sigma": _POSITIVE,
     "label_smoothing": _SHARE,
     "temperature": _POSITIVE,
     "weight": _PART,
@@ -445,7 +447,7 @@ def _check_fit(experiment: Experiment) -> None:
         )
     _check_augment(experiment.data)
     _check_loss(experiment.task)
-    if isinstance(model, ViT | GPT) and model.width % model.heads:
+    if isinstance(model, ViT | GPT | FTTransformer) and model.width % model.heads:
         raise ConfigError(f"model.width {model.width} does not divide over model.heads {model.heads}")
     if isinstance(model, ViT) and model.positions == "sincos2d" and (model.width % 4 or model.width < 8):
         raise ConfigError(
