@@ -73,8 +73,8 @@ def _check_transform(experiment: Experiment, dataset: Dataset) -> None:
         bad = np.flatnonzero(~(targets.reshape(len(targets), -1) > 0).all(axis=1)) if targets.ndim else ()
         if len(bad):
             raise DataError(
-                f"{split.where(int(bad[0]))}: target {targets[bad[0]].tolist()} has no logarithm, and task.transform is "
-                f"log ({len(bad)} rows are like it); set it to none, or leave such rows out"
+                f"{split.where(int(bad[0]))}: target {targets[bad[0]].tolist()} has no logarithm, and task.transform "
+                f"is log ({len(bad)} rows are like it); set it to none, or leave such rows out"
             )
 
 

@@ -38,7 +38,7 @@ _FACTORIES: dict[type, Any] = {
     models.TabularMLP: models.tabular_mlp,
     models.FTTransformer: models.ft_transformer,
 }
-_TABULAR: tuple[type, ...] = (models.TabularMLP, models.FTTransformer)  # models that take the parts of a table as they are
+_TABULAR: tuple[type, ...] = (models.TabularMLP, models.FTTransformer)  # they take the parts of a table as they are
 
 
 class Parts(NamedTuple):

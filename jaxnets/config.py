@@ -41,7 +41,9 @@ class Experiment:
     """All that a run depends on. Numbers are traced, everything else is structure."""
 
     data: Data = stage(Data())
-    model: MLP | CNN | ResNet9 | ResNet18 | ResNet34 | ResNet50 | ViT | GPT | TabularMLP | FTTransformer | Custom = stage(MLP())
+    model: MLP | CNN | ResNet9 | ResNet18 | ResNet34 | ResNet50 | ViT | GPT | TabularMLP | FTTransformer | Custom = (
+        stage(MLP())
+    )
     task: tasks.Classification | tasks.Regression | tasks.LanguageModelling = stage(tasks.Classification())
     optim: optim.Optim = stage(optim.AdamW())
     plan: Plan = stage(Plan())

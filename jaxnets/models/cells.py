@@ -59,12 +59,10 @@ class Cells(nn.Module):
         found = []
         if row.numbers is not None:
             x = row.numbers.astype(jnp.float32)  # phases lose too much in fewer bits
-            if self.sigma is not None:
-                x = Periodic(self.frequencies, self.sigma, name="periodic")(x)  # b n 2k
-            else:
-                x = x[..., None]  # b n 1
+            waves = self.sigma is not None
+            x = Periodic(self.frequencies, self.sigma, name="periodic")(x) if waves else x[..., None]  # b n k
             x = Columns(self.width, dtype=self.dtype, name="numbers")(x)
-            found.append(x if self.sigma is None else nn.relu(x))
+            found.append(nn.relu(x) if waves else x)
         if row.categories is not None:
             found.append(Categories(self.cardinalities, self.width, self.dtype, name="categories")(row.categories))
         if not found:

@@ -11,7 +11,19 @@ import numpy as np
 import pytest
 
 from jaxnets import models
-from jaxnets.models import cnn, ft_transformer, gpt, mlp, resnet9, resnet18, resnet34, resnet50, tabular_mlp, vit, vit_b16
+from jaxnets.models import (
+    cnn,
+    ft_transformer,
+    gpt,
+    mlp,
+    resnet9,
+    resnet18,
+    resnet34,
+    resnet50,
+    tabular_mlp,
+    vit,
+    vit_b16,
+)
 from jaxnets.models.layers import DropPath
 
 IMAGE = (4, 8, 8, 3)
