@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from jaxnets import config, data, optim, teacher
 from jaxnets.build import Parts, build, check_model, check_schema, total_steps
 from jaxnets.config import Experiment
 from jaxnets.data import Dataset, Schema, Split
+from jaxnets.errors import DataError
 from jaxnets.parallel import Layout
 from jaxnets.placement import layout_of
 from jaxnets.step import merge_params
@@ -57,7 +60,22 @@ def admit_data(experiment: Experiment) -> Dataset:
     dataset = data.load(experiment.data)
     data.check(dataset, batch_size=experiment.data.batch_size)
     check_schema(experiment, dataset.schema)
+    _check_transform(experiment, dataset)
     return dataset
+
+
+def _check_transform(experiment: Experiment, dataset: Dataset) -> None:
+    """Raises DataError at a target that has no logarithm."""
+    if getattr(experiment.task, "transform", None) != "log":
+        return
+    for split in dataset.splits.values():
+        targets = np.asarray(split.arrays.get("targets", 1.0))
+        bad = np.flatnonzero(~(targets.reshape(len(targets), -1) > 0).all(axis=1)) if targets.ndim else ()
+        if len(bad):
+            raise DataError(
+                f"{split.where(int(bad[0]))}: target {targets[bad[0]].tolist()} has no logarithm, and task.transform "
+                f"is log ({len(bad)} rows are like it); set it to none, or leave such rows out"
+            )
 
 
 def admit(experiment: Experiment, dataset: Dataset | None = None, *, devices: Sequence[Any] | None = None) -> Admitted:

@@ -38,8 +38,10 @@ _FACTORIES: dict[type, Any] = {
     models.GPT: models.gpt,
     models.UNet: models.unet,
     models.Autoencoder: models.autoencoder,
+    models.TabularMLP: models.tabular_mlp,
+    models.FTTransformer: models.ft_transformer,
 }
-_TABULAR: tuple[type, ...] = ()  # models that take the parts of a table as they are
+_TABULAR: tuple[type, ...] = (models.TabularMLP, models.FTTransformer)  # they take the parts of a table as they are
 
 
 class Parts(NamedTuple):
@@ -141,8 +143,8 @@ def build_task(experiment: Experiment, schema: Schema) -> Task:
         case tasks.Classification() as config:
             fields = _own_fields(config)
             return tasks.classification(len(schema.classes), **fields)
-        case tasks.Regression(loss=loss):
-            return tasks.regression(schema.target_mean, schema.target_std, loss=loss)
+        case tasks.Regression(loss=loss, transform=transform):
+            return tasks.regression(schema.target_mean, schema.target_std, loss=loss, transform=transform)
         case tasks.LanguageModelling() as config:
             fields = _own_fields(config)
             return tasks.language_modelling(schema.vocabulary_size, **fields)
@@ -250,6 +252,10 @@ def check_schema(experiment: Experiment, schema: Schema) -> None:
         )
     if isinstance(experiment.model, models.MLP) and schema.input_kind == "token":
         raise ConfigError(f"model mlp takes rows or images, but {schema.source} holds tokens; use gpt")
+    if isinstance(experiment.model, _TABULAR) and schema.input_kind not in ("table", "row"):
+        raise ConfigError(
+            f"model {name} takes tables and rows, but {schema.source} holds {schema.input_kind}s; use mlp or gpt"
+        )
     if isinstance(experiment.model, models.GPT) and schema.input_kind == "table":
         raise ConfigError(f"model gpt takes tokens, but {schema.source} is a table; use mlp")
     if isinstance(experiment.model, models.ViT) and any(n % experiment.model.patch for n in schema.input_shape[:2]):

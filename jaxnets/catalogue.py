@@ -47,6 +47,8 @@ KNOWN = {
     "vit_b16": Known(models.vit_b16, (224, 224, 3), 1000, "Dosovitskiy et al., 2020"),
     "unet": Known(models.unet, (256, 256, 3), 21, "Ronneberger et al., 2015"),
     "autoencoder": Known(models.autoencoder, (784,), 784, "Hinton and Salakhutdinov, 2006"),
+    "tabular_mlp": Known(models.tabular_mlp, (16,), 2, "Gorishniy et al., 2022, 2024"),
+    "ft_transformer": Known(models.ft_transformer, (16,), 2, "Gorishniy et al., 2021"),
     "gpt": Known(models.gpt, (1024,), 50257, "Radford et al., 2019"),
 }
 

@@ -18,11 +18,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from jaxnets import optim, tasks
+from jaxnets import models, optim, tasks
 from jaxnets.data import Data, RandomErasing, RepeatedAugmentation
 from jaxnets.errors import ConfigError, near
 from jaxnets.loop import Loop
-from jaxnets.models import CNN, GPT, MLP, Autoencoder, ResNet9, ResNet18, ResNet34, ResNet50, UNet, ViT
 from jaxnets.models.layers import TRANSFERS
 from jaxnets.parallel import Plan
 from jaxnets.types import Model, experiment_dataclass, number, stage
@@ -41,7 +40,21 @@ class Experiment:
     """All that a run depends on. Numbers are traced, everything else is structure."""
 
     data: Data = stage(Data())
-    model: MLP | CNN | ResNet9 | ResNet18 | ResNet34 | ResNet50 | ViT | GPT | UNet | Autoencoder | Custom = stage(MLP())
+    model: (
+        models.MLP
+        | models.CNN
+        | models.ResNet9
+        | models.ResNet18
+        | models.ResNet34
+        | models.ResNet50
+        | models.ViT
+        | models.GPT
+        | models.UNet
+        | models.Autoencoder
+        | models.TabularMLP
+        | models.FTTransformer
+        | Custom
+    ) = stage(models.MLP())
     task: (
         tasks.Classification
         | tasks.Regression
@@ -77,6 +90,8 @@ _RULES: dict[str, tuple[Any, str]] = {
     "weight_decay": _NOT_NEGATIVE,
     "dropout": _SHARE,
     "drop_path": _SHARE,
+    "cell_dropout": _SHARE,
+    "sigma": _POSITIVE,
     "label_smoothing": _SHARE,
     "temperature": _POSITIVE,
     "weight": _PART,
@@ -141,7 +156,7 @@ _WORDS = {"activation": tuple(TRANSFERS), "dtype": ("float32", "bfloat16", "floa
 def variant_name(kind: type) -> str:
     """The word for a variant in JSON and on the command line.
 
-    >>> variant_name(ResNet18), variant_name(optim.AdamW)
+    >>> variant_name(models.ResNet18), variant_name(optim.AdamW)
     ('resnet18', 'adamw')
     """
     return kind.__name__.lower()
@@ -459,24 +474,26 @@ def _check_fit(experiment: Experiment) -> None:
     _check_augment(experiment.data)
     _check_loss(experiment.task)
     _check_own_model(experiment)
-    if isinstance(model, ViT | GPT) and model.width % model.heads:
+    if isinstance(model, models.ViT | models.GPT | models.FTTransformer) and model.width % model.heads:
         raise ConfigError(f"model.width {model.width} does not divide over model.heads {model.heads}")
-    if isinstance(model, ViT) and model.positions == "sincos2d" and (model.width % 4 or model.width < 8):
+    if isinstance(model, models.ViT) and model.positions == "sincos2d" and (model.width % 4 or model.width < 8):
         raise ConfigError(
             f"model.width {model.width} cannot hold sincos2d positions; use a multiple of 4 from 8 on, "
             "or learned positions"
         )
-    if isinstance(model, GPT) and model.positions == "rotary" and (model.width // model.heads) % 2:
+    if isinstance(model, models.GPT) and model.positions == "rotary" and (model.width // model.heads) % 2:
         raise ConfigError(
             f"model.width {model.width} over model.heads {model.heads} is {model.width // model.heads} a head; "
             "rotary positions need an even number: change one of the two, or use learned positions"
         )
-    if isinstance(model, GPT) and model.kv_heads is not None and model.heads % model.kv_heads:
+    if isinstance(model, models.GPT) and model.kv_heads is not None and model.heads % model.kv_heads:
         raise ConfigError(f"model.heads {model.heads} do not divide over model.kv_heads {model.kv_heads}")
     weights = getattr(experiment.task, "class_weights", None)
     if weights is not None and not any(weights):
         raise ConfigError(f"task.class_weights {weights} leave nothing to learn; give at least one above 0")
-    if isinstance(model, GPT) != isinstance(experiment.task, tasks.LanguageModelling) and not isinstance(model, Custom):
+    if isinstance(model, models.GPT) != isinstance(experiment.task, tasks.LanguageModelling) and not isinstance(
+        model, Custom
+    ):
         raise ConfigError(
             f"task {variant_name(type(experiment.task))} does not fit model {variant_name(type(model))}; "
             "gpt goes with languagemodelling, and only with it"
@@ -486,7 +503,7 @@ def _check_fit(experiment: Experiment) -> None:
 def _check_own_model(experiment: Experiment) -> None:
     """Models whose outputs only one task reads, which reads no others."""
     model, task = experiment.model, experiment.task
-    for kind, own in ((UNet, tasks.Segmentation), (Autoencoder, tasks.Autoencoding)):
+    for kind, own in ((models.UNet, tasks.Segmentation), (models.Autoencoder, tasks.Autoencoding)):
         if isinstance(model, kind) != isinstance(task, own) and not isinstance(model, Custom):
             raise ConfigError(
                 f"task {variant_name(type(task))} does not fit model {variant_name(type(model))}; "

@@ -4,6 +4,8 @@ from jaxnets.models.autoencoder import Autoencoder as Autoencoder
 from jaxnets.models.autoencoder import autoencoder as autoencoder
 from jaxnets.models.cnn import CNN as CNN
 from jaxnets.models.cnn import cnn as cnn
+from jaxnets.models.ft_transformer import FTTransformer as FTTransformer
+from jaxnets.models.ft_transformer import ft_transformer as ft_transformer
 from jaxnets.models.gpt import GPT as GPT
 from jaxnets.models.gpt import gpt as gpt
 from jaxnets.models.linen import from_linen as from_linen
@@ -19,6 +21,8 @@ from jaxnets.models.resnet import resnet18 as resnet18
 from jaxnets.models.resnet import resnet34 as resnet34
 from jaxnets.models.resnet import resnet50 as resnet50
 from jaxnets.models.tables import on_table as on_table
+from jaxnets.models.tabular_mlp import TabularMLP as TabularMLP
+from jaxnets.models.tabular_mlp import tabular_mlp as tabular_mlp
 from jaxnets.models.unet import UNet as UNet
 from jaxnets.models.unet import unet as unet
 from jaxnets.models.vit import ViT as ViT

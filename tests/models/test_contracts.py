@@ -11,7 +11,19 @@ import numpy as np
 import pytest
 
 from jaxnets import models
-from jaxnets.models import cnn, gpt, mlp, resnet9, resnet18, resnet34, resnet50, vit, vit_b16
+from jaxnets.models import (
+    cnn,
+    ft_transformer,
+    gpt,
+    mlp,
+    resnet9,
+    resnet18,
+    resnet34,
+    resnet50,
+    tabular_mlp,
+    vit,
+    vit_b16,
+)
 from jaxnets.models.layers import DropPath
 
 IMAGE = (4, 8, 8, 3)
@@ -28,6 +40,8 @@ TINY = {
         IMAGE,
     ),
     "gpt": (lambda **k: gpt(11, context=8, width=8, depth=3, heads=2, **k), (4, 8)),
+    "tabular_mlp": (lambda **k: tabular_mlp(5, widths=(8,), cell_width=4, members=3, **k), (4, 6)),
+    "ft_transformer": (lambda **k: ft_transformer(5, width=8, depth=3, heads=2, mlp_width=16, sigma=0.1, **k), (4, 6)),
 }
 DEEP = {  # what they have that the others lack: bottlenecks, stacks of several blocks
     "resnet34": (lambda **k: resnet34(5, **k), IMAGE),
@@ -37,7 +51,8 @@ RESNET18 = pytest.param("resnet18", marks=pytest.mark.slow)  # where resnet9 and
 ALL = [*TINY, *(pytest.param(name, marks=pytest.mark.slow) for name in DEEP)]
 FACTORIES = {
     models.MLP: mlp, models.CNN: cnn, models.ResNet9: resnet9, models.ResNet18: resnet18, models.ResNet34: resnet34,
-    models.ResNet50: resnet50, models.ViT: vit, models.GPT: gpt,
+    models.ResNet50: resnet50, models.ViT: vit, models.GPT: gpt, models.TabularMLP: tabular_mlp,
+    models.FTTransformer: ft_transformer,
 }  # fmt: skip
 
 
@@ -118,7 +133,7 @@ def test_bfloat16_computes_low_and_keeps_params_high(name):
     assert 0 < float(jnp.abs(outputs - full).max()) < 0.1 * scale  # 8 bits of mantissa, a few layers
 
 
-@pytest.mark.parametrize("name", ["vit", "gpt", "resnet18"])
+@pytest.mark.parametrize("name", ["vit", "gpt", "ft_transformer", "resnet18"])
 def test_unrolled_is_scanned(name):
     model, params, state, inputs = case(name)
     unrolled = TINY[name][0](unroll=True)
@@ -150,11 +165,12 @@ def test_a_config_has_the_keywords_of_its_factory(config):
         n: p.default for n, p in inspect.signature(FACTORIES[config]).parameters.items() if p.kind is p.KEYWORD_ONLY
     }
     keywords.pop("unroll", None)
+    keywords.pop("cardinalities", None)  # known from the data
     default = config()
     assert keywords == {name: getattr(default, name) for name in config.__dataclass_fields__}
 
 
-@pytest.mark.parametrize("name", ["mlp", "cnn", "vit", "gpt"])
+@pytest.mark.parametrize("name", ["mlp", "cnn", "vit", "gpt", "tabular_mlp", "ft_transformer"])
 def test_dropout_takes_a_traced_rate_and_needs_a_key(name):
     _, params, state, inputs = case(name)
 

@@ -104,16 +104,23 @@ def test_gradients_of_robust_losses_stay_finite_at_certain_and_wrong_outputs():
         classification(2, loss=SymmetricCrossEntropy(), label_smoothing=0.1)
 
 
-@pytest.mark.parametrize("columns", [1, 3])
-def test_regression_is_scikit_learns(columns):
-    mean, std = tuple(np.arange(columns) * 100.0), tuple(np.arange(columns) + 20.0)
-    task = regression(mean, std)
+@pytest.mark.parametrize(("columns", "transform"), [(1, None), (3, None), (2, "log")])
+def test_regression_is_scikit_learns(columns, transform):
+    mean, std = tuple(np.arange(columns) * 100.0 + 50.0), tuple(np.arange(columns) + 20.0)
+    task = regression(mean, std, transform=transform)
     targets = draw.normal(size=(10, columns)) * std + mean
+    targets = targets if transform is None else np.exp(draw.normal(size=(10, columns)) + 3.0)
     outputs = jnp.asarray(draw.normal(size=(10, columns)), jnp.float32)
     weight = draw.uniform(0.5, 1, size=10).astype("f4")
     batch = {"inputs": outputs, "targets": jnp.asarray(targets, jnp.float32), "weight": jnp.asarray(weight)}
     _, standard, _ = task.prepare(batch, train=False, key=None)
     value = np.asarray(task.predict(outputs)["value"])
+    if transform == "log":  # moments of a log-normal distribution, and the loss of standardised logarithms
+        variance = np.log1p((np.array(std) / mean) ** 2)
+        log = lambda x: (np.log(x) - np.log(mean) + variance / 2) / np.sqrt(variance)  # noqa: E731
+        np.testing.assert_allclose(standard, log(targets), rtol=1e-4, atol=1e-5)
+        losses = task.loss(outputs, standard, batch["weight"])[0]
+        np.testing.assert_allclose(losses, np.square(log(value) - log(targets)).mean(axis=1), rtol=1e-4)
     found = measured(task, outputs, standard, batch["weight"])
     raw = dict(sample_weight=weight, multioutput="raw_values")
     assert found["rmse"] == pytest.approx(np.sqrt(reference.mean_squared_error(targets, value, **raw)).mean(), rel=1e-5)
