@@ -98,7 +98,7 @@ class _AudioResNet(nn.Module):
             for block in range(depth):
                 strides = (2, 2) if stage and not block else (1, 1)
                 channels = self.width * 2**stage
-                residual = Residual(channels, (3, 3), strides, self.axis, self.dtype, name=f"stage{stage}_block{block}")
-                x = residual(x, train=train)
+                name = f"stage{stage}_block{block}"
+                x = Residual(channels, (3, 3), strides, self.axis, self.dtype, name=name)(x, train=train)
         x = Dropout(self.dropout, name="dropout")(x.mean(axis=(1, 2)), train=train)  # b d
         return nn.Dense(self.num_classes, dtype=self.dtype, name="head")(x).astype(jnp.float32)

@@ -10,9 +10,9 @@ from jaxnets.types import Array, experiment_dataclass, number
 
 @experiment_dataclass
 class Gain:
-    """Makes each clip louder or softer by up to `decibels`; a spectrogram relative to its loudest band sees none of it."""
+    """Makes each clip louder or softer; a spectrogram, relative to its loudest band, is blind to it."""
 
-    decibels: float = number(6.0)
+    decibels: float = number(6.0)  # at most, up and down
 
 
 @experiment_dataclass
