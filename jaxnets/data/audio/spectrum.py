@@ -21,7 +21,7 @@ class Sound(NamedTuple):
 
     rate:     samples a second
     mels:     bands of the spectrogram; 0 = the samples themselves
-    frame:    samples that a spectrum is taken of
+    frame:    samples that a spectrum is taken of, at least a hop
     hop:      samples from one frame to the next
     range_db: what lies further below the loudest band of its clip counts as silence
     """
@@ -50,9 +50,8 @@ def log_mel(waves: Float[Array, "b t"], sound: Sound) -> Float[Array, "b n m"]:
     """
     count = waves.shape[1] // sound.hop
     before = (sound.frame - sound.hop) // 2
-    after = max(0, sound.frame - sound.hop - before)
-    padded = jnp.pad(waves, ((0, 0), (max(0, before), after)))
-    starts = np.arange(count)[:, None] * sound.hop + max(0, -before)
+    padded = jnp.pad(waves, ((0, 0), (before, sound.frame - sound.hop - before)))
+    starts = np.arange(count)[:, None] * sound.hop
     frames = padded[:, starts + np.arange(sound.frame)[None]]  # b n f
     cosine, sine = fourier(sound.frame)
     parts = [jnp.matmul(frames, jnp.asarray(basis), precision=lax.Precision.HIGHEST) for basis in (cosine, sine)]
