@@ -1,6 +1,8 @@
 """Files of sound: what is decoded, how a model sees it, in which order it comes, what is refused."""
 
+import dataclasses
 import struct
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -8,11 +10,22 @@ import numpy as np
 import pytest
 import soundfile
 from scipy import signal
+from small import experiment, loop
 
+from jaxnets import evaluate
+from jaxnets.build import check_schema
+from jaxnets.contents import examples
 from jaxnets.data import (
     Audio,
     Data,
+    Flip,
+    Gain,
+    Mixup,
+    Noise,
     Schema,
+    Shift,
+    SpecAugment,
+    SpectrumWarp,
     check,
     evaluation_batches,
     load,
@@ -22,6 +35,9 @@ from jaxnets.data import (
 from jaxnets.data.audio.decoding import BadSound, read_wave
 from jaxnets.data.audio.spectrum import Sound, log_mel, mel_bank, transform_length
 from jaxnets.errors import ConfigError, DataError
+from jaxnets.models import CNN, MLP, AudioResNet, WaveformResNet
+from jaxnets.predictions import read_inputs
+from jaxnets.run import run
 
 RATE, SAMPLES = 800, 200
 
@@ -237,3 +253,45 @@ def test_what_is_no_set_of_sounds_is_refused(tmp_path, folder):
         load(config(folder / "low"))
     with pytest.raises(ConfigError, match="each hop must be at least 1"):
         load(config(folder, audio={"frame_seconds": 0.001}))
+
+
+def test_a_run_learns_tones_and_predicts_a_file_as_it_was_seen(folder, tmp_path):
+    """What evaluation wrote of a test file is what `predict` says of the file; the page and the sheet hold pictures."""
+    stages = {
+        "data": config(folder, augment=(Shift(), Gain(), Noise(), SpectrumWarp(), SpecAugment(), Mixup())),
+        "model": AudioResNet(width=4, depths=(1,)),
+    }
+    done = experiment(**stages, loop=loop(steps=20, eval_every=20))
+    run(done, tmp_path / "run")
+    dataset = load(done.data)
+    table = np.load(tmp_path / "run" / "evaluation.npz")
+    for number, row in enumerate(table["row"].tolist()):
+        file = folder / dataset.splits["test"].where(number).split(",")[0]
+        inputs = read_inputs(file, dataset.schema)
+        np.testing.assert_array_equal(inputs[0], dataset.splits["test"].arrays["inputs"][number])
+        found = evaluate.predict(tmp_path / "run", inputs)["probabilities"][0]
+        np.testing.assert_allclose(found, table["probabilities"][number], atol=1e-6)
+        assert row == dataset.splits["test"].rows[number]
+    with pytest.raises(DataError, match="this run takes sounds; give .npy, .wav"):
+        read_inputs(Path(__file__), dataset.schema)
+    sheet = examples(done, dataset)
+    assert len(sheet) == 4 and sheet[0].before.shape == sheet[0].after.shape == (8, 10, 1)
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"model": WaveformResNet()}, "model waveformresnet does not fit data.audio.mels 8"),
+        ({"model": CNN()}, "model cnn takes images, but audio:.* holds sounds"),
+        ({"augment": (Flip(),)}, "data.augment.0 flip takes images, but audio:.* holds sounds"),
+        ({"augment": (SpecAugment(),), "audio": {"mels": None}, "model": WaveformResNet()}, "takes spectrograms, but"),
+        ({"source": "wine", "augment": (Gain(),)}, "data.augment.0 gain takes sounds, but wine holds rows"),
+        ({"source": "wine", "model": AudioResNet()}, "model audioresnet takes sounds, but wine holds rows"),
+    ],
+)
+def test_what_does_not_go_with_sound_is_refused(folder, changes, words):
+    data = config(folder, audio=changes.get("audio", {}), augment=changes.get("augment", ()))
+    data = dataclasses.replace(data, source=changes.get("source", data.source))
+    model = AudioResNet() if data.source != "wine" else MLP()
+    with pytest.raises(ConfigError, match=words):
+        check_schema(experiment(data=data, model=changes.get("model", model)), load(data).schema)
