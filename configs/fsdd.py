@@ -2,7 +2,7 @@
 
 source    Free Spoken Digit Dataset (Jakobovski et al., 2016); recordings 0 to 4 of each digit and speaker are the test
 command   JAXNETS_DATA=FOLDER jaxnets train configs/fsdd.py
-speakers  one left out: … --data.split_by group:speaker --data.folds 6 --data.fold 0, and so on to 5
+speakers  … --folds 6 --data.split_by group:speaker leaves one out after the other
 hardware  two CPU cores
 expected  0.98 of the test recordings; 0.85 of those of a speaker who was not heard before, mean over the six
 """
@@ -19,7 +19,7 @@ experiment = Experiment(
         source="audio:fsdd.tar",
         names="{label}_{speaker}_{index}.wav",
         split_by="where:index=[0-4]",
-        audio=Audio(rate=8000, seconds=1.0, frame_seconds=0.032, hop_seconds=0.015625, range_db=60.0),
+        audio=Audio(rate=8000, seconds=1.0, mels=40, frame_seconds=0.032, hop_seconds=0.02, range_db=60.0),
         batch_size=64,
         valid=0.05,
         augment=(Shift(share=0.1), SpectrumWarp(time_change=0.2, mel_change=0.15), SpecAugment()),
