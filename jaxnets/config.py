@@ -53,6 +53,8 @@ class Experiment:
         | models.Autoencoder
         | models.TabularMLP
         | models.FTTransformer
+        | models.AudioResNet
+        | models.WaveformResNet
         | Custom
     ) = stage(models.MLP())
     task: (
@@ -142,6 +144,10 @@ _RULES: dict[str, tuple[Any, str]] = {
     "most_bad": _NOT_NEGATIVE,
     "words": _NOT_NEGATIVE,
     "epochs": _POSITIVE,
+    "decibels": _NOT_NEGATIVE,
+    **dict.fromkeys(("share", "time_share", "mel_share"), _PART),
+    **dict.fromkeys(("time_change", "mel_change"), _SHARE),
+    **dict.fromkeys(("seconds", "frame_seconds", "hop_seconds", "range_db"), _POSITIVE),
     "save_minutes": _POSITIVE,
     **dict.fromkeys(
         ("data", "fsdp", "tensor"),

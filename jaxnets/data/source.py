@@ -7,6 +7,8 @@ from typing import Literal
 import numpy as np
 
 from jaxnets.data import images, parquet, synthetic, text, tfds, tokens
+from jaxnets.data.audio import source as audio
+from jaxnets.data.audio.source import Audio
 from jaxnets.data.augment import Augmentation
 from jaxnets.data.images import Images
 from jaxnets.data.partition import split_rows
@@ -18,7 +20,7 @@ from jaxnets.data.tfds import BUILTIN
 from jaxnets.errors import ConfigError, DataError, near
 from jaxnets.types import experiment_dataclass, stage
 
-KINDS = ("tfds", "parquet", "images", "text", "tokens", "table", "synthetic")
+KINDS = ("tfds", "parquet", "images", "audio", "text", "tokens", "table", "synthetic")
 
 
 @experiment_dataclass
@@ -41,9 +43,12 @@ class Data:
     on_bad: Literal["stop", "skip"] = "stop"  # at a row that cannot be read; what is skipped counts nothing
     most_bad: int = 100  # rows that may be skipped before it stops after all
     target: str | None = None  # the column of a table that is learned, or several with commas between them
-    split_by: str = "random"  # or order, sklearn, column:NAME, file:PATH (rows of the test split); for tables
+    split_by: str = "random"  # or order, sklearn, column:NAME, file:PATH (rows of the test split), where:COLUMN=REGEX
+    # (such rows are the test split), group:COLUMN (whole groups are, one a fold); for tables and files
+    names: str | None = None  # what the names of files hold, as in {label}_{speaker}_{index}.wav
     columns: Columns = stage(Columns())  # how the columns of a table are read and fitted
     images: Images = stage(Images())  # how encoded images that are read while training become arrays
+    audio: Audio = stage(Audio())  # how files of sound become arrays
 
 
 def load(config: Data) -> Dataset:
@@ -67,6 +72,8 @@ def load(config: Data) -> Dataset:
             return _text(config, *text.read(name))
         case "table":
             return table.read(config, name)
+        case "audio":
+            return audio.read(config, name)
         case "images":
             return images.read(config, name)
         case "tokens":

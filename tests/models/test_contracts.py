@@ -12,6 +12,7 @@ import pytest
 
 from jaxnets import models
 from jaxnets.models import (
+    audio_resnet,
     cnn,
     ft_transformer,
     gpt,
@@ -23,6 +24,7 @@ from jaxnets.models import (
     tabular_mlp,
     vit,
     vit_b16,
+    waveform_resnet,
 )
 from jaxnets.models.layers import DropPath
 
@@ -42,6 +44,8 @@ TINY = {
     "gpt": (lambda **k: gpt(11, context=8, width=8, depth=3, heads=2, **k), (4, 8)),
     "tabular_mlp": (lambda **k: tabular_mlp(5, widths=(8,), cell_width=4, members=3, **k), (4, 6)),
     "ft_transformer": (lambda **k: ft_transformer(5, width=8, depth=3, heads=2, mlp_width=16, sigma=0.1, **k), (4, 6)),
+    "audio_resnet": (lambda **k: audio_resnet(5, width=4, depths=(1, 1), **k), (4, 12, 9)),
+    "waveform_resnet": (lambda **k: waveform_resnet(5, width=4, depths=(1, 1), **k), (4, 300)),
 }
 DEEP = {  # what they have that the others lack: bottlenecks, stacks of several blocks
     "resnet34": (lambda **k: resnet34(5, **k), IMAGE),
@@ -53,6 +57,8 @@ FACTORIES = {
     models.MLP: mlp, models.CNN: cnn, models.ResNet9: resnet9, models.ResNet18: resnet18, models.ResNet34: resnet34,
     models.ResNet50: resnet50, models.ViT: vit, models.GPT: gpt, models.TabularMLP: tabular_mlp,
     models.FTTransformer: ft_transformer,
+    models.ResNet50: resnet50, models.ViT: vit, models.GPT: gpt, models.AudioResNet: audio_resnet,
+    models.WaveformResNet: waveform_resnet,
 }  # fmt: skip
 
 
@@ -111,7 +117,9 @@ def test_features_are_named_and_taps_are_added(built):
     _, model, params, state, inputs = built
     outputs, seen = model.features(params, state, inputs)
     np.testing.assert_allclose(outputs, model.apply(params, state, inputs)[0], rtol=1e-4, atol=1e-4)
-    path = next(path for path in seen if re.search(r"blocks\.1$|stage0_first$|^conv0$|dense0$|layer1$", path))
+    path = next(
+        path for path in seen if re.search(r"blocks\.1$|stage0_first$|^conv0$|dense0$|layer1$|stage0_block0$", path)
+    )
     same, _ = model.features(params, state, inputs, taps={path: jnp.zeros_like(seen[path])})
     np.testing.assert_array_equal(same, outputs)
     other, _ = model.features(
