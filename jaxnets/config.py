@@ -22,7 +22,7 @@ from jaxnets import optim, tasks
 from jaxnets.data import Data, RandomErasing, RepeatedAugmentation
 from jaxnets.errors import ConfigError, near
 from jaxnets.loop import Loop
-from jaxnets.models import CNN, GPT, MLP, ResNet9, ResNet18, ResNet34, ResNet50, ViT
+from jaxnets.models import CNN, GPT, MLP, ResNet9, ResNet18, ResNet34, ResNet50, TextEncoder, ViT
 from jaxnets.models.layers import TRANSFERS
 from jaxnets.parallel import Plan
 from jaxnets.types import Model, experiment_dataclass, number, stage
@@ -41,7 +41,7 @@ class Experiment:
     """All that a run depends on. Numbers are traced, everything else is structure."""
 
     data: Data = stage(Data())
-    model: MLP | CNN | ResNet9 | ResNet18 | ResNet34 | ResNet50 | ViT | GPT | Custom = stage(MLP())
+    model: MLP | CNN | ResNet9 | ResNet18 | ResNet34 | ResNet50 | ViT | GPT | TextEncoder | Custom = stage(MLP())
     task: tasks.Classification | tasks.Regression | tasks.LanguageModelling = stage(tasks.Classification())
     optim: optim.Optim = stage(optim.AdamW())
     plan: Plan = stage(Plan())
@@ -67,6 +67,8 @@ _RULES: dict[str, tuple[Any, str]] = {
     "decay_share": _PART,
     "weight_decay": _NOT_NEGATIVE,
     "dropout": _SHARE,
+    "word_dropout": _SHARE,
+    "depth": _NOT_NEGATIVE,
     "drop_path": _SHARE,
     "label_smoothing": _SHARE,
     "temperature": _POSITIVE,
@@ -459,6 +461,7 @@ def _check_fit(experiment: Experiment) -> None:
         )
     if isinstance(model, GPT) and model.kv_heads is not None and model.heads % model.kv_heads:
         raise ConfigError(f"model.heads {model.heads} do not divide over model.kv_heads {model.kv_heads}")
+    _check_depth(model)
     weights = getattr(experiment.task, "class_weights", None)
     if weights is not None and not any(weights):
         raise ConfigError(f"task.class_weights {weights} leave nothing to learn; give at least one above 0")
@@ -467,6 +470,21 @@ def _check_fit(experiment: Experiment) -> None:
             f"task {variant_name(type(experiment.task))} does not fit model {variant_name(type(model))}; "
             "gpt goes with languagemodelling, and only with it"
         )
+
+
+def _check_depth(model: Any) -> None:
+    depth = getattr(model, "depth", 1)
+    if not isinstance(model, TextEncoder):
+        if depth < 1:
+            raise ConfigError(f"model.depth {depth} is not allowed; give a whole number of at least 1")
+        return
+    if depth and (model.width % model.heads or (model.width // model.heads) % 2):
+        raise ConfigError(
+            f"model.width {model.width} does not divide over model.heads {model.heads} into even numbers, as rotary "
+            f"positions need; use a multiple of {2 * model.heads}"
+        )
+    if not depth and model.pool == "cls":
+        raise ConfigError("model.pool cls gathers nothing at model.depth 0; use mean, or a depth of at least 1")
 
 
 def _check_folds(data: Data) -> None:

@@ -38,11 +38,12 @@ class Schema:
     fingerprint: sha256 of the content; files: (name, sha256) of what it was read from
     parts: of inputs that are a dict of arrays; none = inputs are one array of input_shape and input_dtype
     columns: of a table, each with what was fitted to it
+    tokenizer: of text, as JSON; none = bytes; crop: what is kept of a long text; separator: token before a document
     """
 
     source: str
     fingerprint: str
-    input_kind: Literal["image", "row", "token", "table"]
+    input_kind: Literal["image", "row", "token", "table", "text"]
     input_shape: tuple[int, ...]
     input_dtype: str
     target_kind: Literal["class", "real", "token", "labels"]
@@ -58,6 +59,9 @@ class Schema:
     files: tuple[tuple[str, str], ...] = ()
     parts: tuple[Part, ...] = ()
     columns: tuple[Column, ...] = ()
+    tokenizer: str = ""
+    crop: str = ""
+    separator: int | None = None
 
     @property
     def num_outputs(self) -> int:
@@ -83,7 +87,8 @@ class Schema:
             return {part.name: jax.ShapeDtypeStruct((batch, *part.shape), part.dtype) for part in self.parts}
         if self.input_kind == "token":
             return jax.ShapeDtypeStruct((batch, *(self.input_shape if length is None else (length,))), "int32")
-        return jax.ShapeDtypeStruct((batch, *self.input_shape), self.input_dtype if raw else "float32")
+        dtype = self.input_dtype if raw or self.input_kind == "text" else "float32"
+        return jax.ShapeDtypeStruct((batch, *self.input_shape), dtype)
 
     def to_json(self) -> dict[str, Any]:
         """JSON values; pairs become objects."""
@@ -165,7 +170,7 @@ def preprocess(schema: Schema, inputs: Any) -> Any:
 
     The rows of a table were encoded on the host already, by `data.table.encoding`.
     """
-    if schema.input_kind in ("token", "table"):
+    if schema.input_kind in ("token", "table", "text"):
         return inputs
     inputs = jnp.asarray(inputs)
     x = inputs.astype(jnp.float32) / 255.0 if inputs.dtype == jnp.uint8 else inputs.astype(jnp.float32)

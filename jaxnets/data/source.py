@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from jaxnets.data import images, parquet, synthetic, text, tfds, tokens
+from jaxnets.data import documents, images, parquet, synthetic, text, texts, tfds, tokens
 from jaxnets.data.augment import Augmentation
 from jaxnets.data.images import Images
 from jaxnets.data.partition import split_rows
@@ -15,10 +15,11 @@ from jaxnets.data.table import source as table
 from jaxnets.data.table.columns import Columns
 from jaxnets.data.tables import Table
 from jaxnets.data.tfds import BUILTIN
+from jaxnets.data.tokenizer import Texts
 from jaxnets.errors import ConfigError, DataError, near
 from jaxnets.types import experiment_dataclass, stage
 
-KINDS = ("tfds", "parquet", "images", "text", "tokens", "table", "synthetic")
+KINDS = ("tfds", "parquet", "images", "text", "texts", "documents", "tokens", "table", "synthetic")
 
 
 @experiment_dataclass
@@ -43,6 +44,7 @@ class Data:
     target: str | None = None  # the column of a table that is learned, or several with commas between them
     split_by: str = "random"  # or order, sklearn, column:NAME, file:PATH (rows of the test split); for tables
     columns: Columns = stage(Columns())  # how the columns of a table are read and fitted
+    texts: Texts = stage(Texts())  # how texts and documents are read and become tokens
     images: Images = stage(Images())  # how encoded images that are read while training become arrays
 
 
@@ -65,6 +67,10 @@ def load(config: Data) -> Dataset:
             return _table(config, parquet.read(name))
         case "text":
             return _text(config, *text.read(name))
+        case "texts":
+            return texts.read(config, name)
+        case "documents":
+            return documents.read(config, name)
         case "table":
             return table.read(config, name)
         case "images":

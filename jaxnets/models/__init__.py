@@ -17,6 +17,8 @@ from jaxnets.models.resnet import resnet18 as resnet18
 from jaxnets.models.resnet import resnet34 as resnet34
 from jaxnets.models.resnet import resnet50 as resnet50
 from jaxnets.models.tables import on_table as on_table
+from jaxnets.models.text_encoder import TextEncoder as TextEncoder
+from jaxnets.models.text_encoder import text_encoder as text_encoder
 from jaxnets.models.vit import ViT as ViT
 from jaxnets.models.vit import vit as vit
 from jaxnets.models.vit import vit_b16 as vit_b16
