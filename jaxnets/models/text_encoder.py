@@ -107,7 +107,8 @@ class _TextEncoder(nn.Module):
             pooled = x[:, 0]
         else:
             pooled = sum(parts) / jnp.maximum(counts, 1)[:, None].astype(self.dtype)  # b d
-        pooled = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name="norm")(pooled)
+        if self.depth:
+            pooled = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name="norm")(pooled)
         pooled = Dropout(self.dropout, name="dropout")(pooled, train=train)
         return nn.Dense(self.num_outputs, dtype=self.dtype, name="head")(pooled).astype(jnp.float32)
 

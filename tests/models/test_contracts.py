@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from jaxnets import models
-from jaxnets.models import cnn, gpt, mlp, resnet9, resnet18, resnet34, resnet50, vit, vit_b16
+from jaxnets.models import cnn, gpt, mlp, resnet9, resnet18, resnet34, resnet50, text_encoder, vit, vit_b16
 from jaxnets.models.layers import DropPath
 
 IMAGE = (4, 8, 8, 3)
@@ -28,6 +28,9 @@ TINY = {
         IMAGE,
     ),
     "gpt": (lambda **k: gpt(11, context=8, width=8, depth=3, heads=2, **k), (4, 8)),
+    "text_encoder": (
+        lambda **k: text_encoder(5, vocabulary_size=11, width=8, depth=3, heads=2, ngrams=2, buckets=7, **k), (4, 8)
+    ),
 }
 DEEP = {  # what they have that the others lack: bottlenecks, stacks of several blocks
     "resnet34": (lambda **k: resnet34(5, **k), IMAGE),
@@ -38,13 +41,14 @@ ALL = [*TINY, *(pytest.param(name, marks=pytest.mark.slow) for name in DEEP)]
 FACTORIES = {
     models.MLP: mlp, models.CNN: cnn, models.ResNet9: resnet9, models.ResNet18: resnet18, models.ResNet34: resnet34,
     models.ResNet50: resnet50, models.ViT: vit, models.GPT: gpt,
+    models.TextEncoder: text_encoder,
 }  # fmt: skip
 
 
 def case(name, **how):
     make, shape = (TINY | DEEP)[name]
     draw = np.random.default_rng(0)
-    tokens = name == "gpt"
+    tokens = name in ("gpt", "text_encoder")
     inputs = jnp.asarray(
         draw.integers(0, 11, shape) if tokens else draw.normal(size=shape), "int32" if tokens else "float32"
     )
@@ -149,12 +153,12 @@ def test_a_config_has_the_keywords_of_its_factory(config):
     keywords = {
         n: p.default for n, p in inspect.signature(FACTORIES[config]).parameters.items() if p.kind is p.KEYWORD_ONLY
     }
-    keywords.pop("unroll", None)
+    keywords = {n: default for n, default in keywords.items() if n not in ("unroll", "separator", "vocabulary_size")}
     default = config()
     assert keywords == {name: getattr(default, name) for name in config.__dataclass_fields__}
 
 
-@pytest.mark.parametrize("name", ["mlp", "cnn", "vit", "gpt"])
+@pytest.mark.parametrize("name", ["mlp", "cnn", "vit", "gpt", "text_encoder"])
 def test_dropout_takes_a_traced_rate_and_needs_a_key(name):
     _, params, state, inputs = case(name)
 
