@@ -151,7 +151,7 @@ def _tokens(prompt: str, schema: Schema) -> np.ndarray:
 
 
 def _text(tokens: np.ndarray, schema: Schema) -> str:
-    """Tokens as text, of a document up to its end; what would steer a terminal is shown as the replacement character."""
+    """Tokens as text, of a document to its end; what would steer a terminal is shown as the replacement character."""
     if schema.separator is None:
         text = bytes(tokens.astype(np.uint8)).decode("utf-8", "replace")
     else:

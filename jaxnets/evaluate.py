@@ -170,7 +170,8 @@ def _write_table(path: Path, table: dict[str, np.ndarray]) -> None:
 def predict(run_dir: Path | str, inputs: Any, *, batch_size: int = 256) -> dict[str, np.ndarray]:
     """Predictions for raw inputs (b …), as the user reads them: probabilities and class, or values in their unit.
 
-    A run on texts takes a list of them. A run on a table takes a pandas, polars or Arrow table, a list of rows as dicts, or a dict of columns.
+    A run on a table takes a pandas, polars or Arrow table, a list of rows as dicts, or a dict of columns, and a run on
+    texts a list of them.
 
     Tokens (b t) with t up to the run's context give the probabilities of the token after each. Raises DataError if the
     inputs are none, or are not what the run was trained on: shape, NaN, images that are not whole 0..255, tokens.

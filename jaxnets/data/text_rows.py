@@ -201,20 +201,21 @@ def _separated(config: Data, path: Path, label: str | None) -> Iterator[tuple[An
     how: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tsv else {}
     with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
         rows = (row for row in csv.reader(lines, **how) if row)
-        number = 0
+        number = -1
         try:
             first = next(rows, [])
             names = [name.strip() for name in first] if config.texts.header else [str(i) for i in range(len(first))]
             wanted = [config.texts.column, *([label] if label is not None else [])]
             _check_names(path, wanted, names, header=config.texts.header)
             at = [names.index(name) for name in wanted]
-            for number, row in enumerate(rows if config.texts.header else itertools.chain([first], rows)):
+            for row in rows if config.texts.header else itertools.chain([first], rows):
+                number += 1
                 if len(row) != len(names):
                     yield Wrong(f"it has {len(row)} values, where the first line has {len(names)}"), None
                 else:
                     yield row[at[0]], _given(row[at[-1]])
         except csv.Error as error:
-            raise DataError(f"{path}, after row {number}: {error}; correct it, or save it as JSON lines") from error
+            raise DataError(f"{path}, row {number + 1}: {error}; correct it, or save it as JSON lines") from error
 
 
 def _given(label: str) -> str | None:

@@ -108,7 +108,9 @@ def decode(inputs: np.ndarray, schema: Schema) -> list[str]:
 
 def _tokens(inputs: np.ndarray, schema: Schema) -> np.ndarray:
     if inputs.ndim != 2 or inputs.shape[1:] != schema.input_shape or not len(inputs):
-        raise DataError(f"inputs of {inputs.shape} do not fit; this run takes texts, or (texts, {schema.input_shape[0]})")
+        raise DataError(
+            f"inputs of {inputs.shape} do not fit; this run takes texts, or (texts, {schema.input_shape[0]})"
+        )
     if inputs.min() < 0 or inputs.max() >= schema.vocabulary_size:
         raise DataError(f"the inputs hold tokens outside 0..{schema.vocabulary_size - 1}; give texts instead")
     return inputs.astype(np.int32)
@@ -137,18 +139,14 @@ def _learned(
 
     What looks like a slip of the pen is bad too, unless data.columns.classes names it.
     """
-    named = set(config.columns.classes)
     odd = np.zeros(len(rows.texts), bool)
     counts = np.bincount(target.values[ids["train"]], minlength=len(target.classes))
     for number, name in enumerate(target.classes):
-        meant = "" if name in named else _meant(name, number, target.classes, counts)
-        if counts[number] and not meant:
-            continue
-        for split, own in ids.items():
+        fault = _fault(number, target.classes, counts, named=config.columns.classes)
+        for split, own in ids.items() if fault else ():
             for row in own[target.values[own] == number]:
                 odd[row] = True
-                why = f"stands in one row of the train split, and is like {meant!r}" if meant else _unseen(name, target, counts)
-                bad(rows.where(int(row)), f"label {name!r} of split {split} {why}")
+                bad(rows.where(int(row)), f"label {name!r} of split {split} {fault}")
     ids = {split: own[~odd[own]] for split, own in ids.items()}
     kept = np.flatnonzero(np.bincount(target.values[ids["train"]], minlength=len(target.classes)))
     if len(kept) < 2:
@@ -158,22 +156,23 @@ def _learned(
     return target._replace(values=place[target.values], classes=tuple(target.classes[i] for i in kept)), ids
 
 
-def _meant(name: str, number: int, classes: Sequence[str], counts: np.ndarray) -> str:
-    """The class of many rows that a class of one row is like, or nothing."""
-    if counts[number] != 1 or len(name) < _SHORT:
+def _fault(number: int, classes: Sequence[str], counts: np.ndarray, *, named: Sequence[str]) -> str:
+    """What is wrong with a label that stands in `counts` rows of the train split, or nothing."""
+    name, known = classes[number], [other for other, count in zip(classes, counts, strict=True) if count]
+    if not counts[number]:
+        return f"is not in the train split, which has {', '.join(known[:8])}{near(name, known)}"
+    if counts[number] > 1 or len(name) < _SHORT or name in named:
         return ""
-    many = [other for i, other in enumerate(classes) if counts[i] >= _MANY and len(other) >= _SHORT]
-    return next(iter(difflib.get_close_matches(name, many, n=1, cutoff=_ALIKE)), "")
+    many = [other for other, count in zip(classes, counts, strict=True) if count >= _MANY and len(other) >= _SHORT]
+    meant = difflib.get_close_matches(name, many, n=1, cutoff=_ALIKE)
+    return (
+        f"stands in one row, and is like {meant[0]!r}; if it is a class, name all in data.columns.classes"
+        if meant
+        else ""
+    )
 
 
-def _unseen(name: str, target: targets.Target, counts: np.ndarray) -> str:
-    known = [other for i, other in enumerate(target.classes) if counts[i]]
-    return f"is not in the train split, which has {', '.join(known[:8])}{near(name, known)}"
-
-
-def _short(
-    own: np.ndarray, encoded: Sequence[np.ndarray], context: int, rows: text_rows.Rows, bad: Bad
-) -> np.ndarray:
+def _short(own: np.ndarray, encoded: Sequence[np.ndarray], context: int, rows: text_rows.Rows, bad: Bad) -> np.ndarray:
     """The rows whose texts fit; the others are bad."""
     long = np.array([len(encoded[row]) > context for row in own], bool)
     for row in own[long]:

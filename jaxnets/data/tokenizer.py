@@ -48,7 +48,7 @@ class Tokenizer:
         self.size = 256 if self._inner is None else max(self._inner.get_vocab(True).values(), default=-1) + 1
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """The tokens (t,) int32 of each text; nothing is added to them, a text alone gives what it gives among others."""
+        """The tokens (t,) int32 of each text, and nothing beside; a text alone gives what it gives among others."""
         if self._inner is None:
             return [np.frombuffer(text.encode("utf-8", "replace"), np.uint8).astype(np.int32) for text in texts]
         found = self._inner.encode_batch(list(texts), add_special_tokens=False)

@@ -41,7 +41,7 @@ def attend(
     *,
     mask: Any = None,
 ) -> Float[Array, "b t n k"]:
-    """softmax(q kᵀ / √k) v; n / m queries share a key and value. `mask` (t s) or (b t s): True where a query may look."""
+    """softmax(q kᵀ / √k) v; n / m queries share a key and value. `mask` ((b) t s): True where a query may look."""
     b, t, n, width = q.shape
     m = k.shape[2]
     q = q.reshape(b, t, m, n // m, width)

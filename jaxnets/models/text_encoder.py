@@ -103,16 +103,16 @@ class _TextEncoder(nn.Module):
             found, inside = self._grams(tokens, length, train)
             parts.append(found)
             counts = counts + inside
-        if self.pool == "cls":
-            pooled = x[:, 0]
-        else:
-            pooled = sum(parts) / jnp.maximum(counts, 1)[:, None].astype(self.dtype)  # b d
+        mean = sum(parts) / jnp.maximum(counts, 1)[:, None].astype(self.dtype)
+        pooled = x[:, 0] if self.pool == "cls" else mean  # b d
         if self.depth:
             pooled = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name="norm")(pooled)
         pooled = Dropout(self.dropout, name="dropout")(pooled, train=train)
         return nn.Dense(self.num_outputs, dtype=self.dtype, name="head")(pooled).astype(jnp.float32)
 
-    def _grams(self, tokens: Int[Array, "b t"], length: int, train: bool) -> tuple[Float[Array, "b d"], Int[Array, " b"]]:
+    def _grams(
+        self, tokens: Int[Array, "b t"], length: int, train: bool
+    ) -> tuple[Float[Array, "b d"], Int[Array, " b"]]:
         """The sum of the vectors of all `length` tokens in a row, and how many there are."""
         codes, inside = hashed(tokens, length, self.buckets)
         x = nn.Embed(self.buckets, self.width, embedding_init=_NORMAL, dtype=self.dtype, name=f"grams{length}")(codes)

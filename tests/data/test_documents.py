@@ -1,4 +1,4 @@
-"""Documents: each token once an epoch, none seen from another document; the same alone, packed, and decoded one by one."""
+"""Documents: each token once an epoch, none seen from another document; the same alone, packed and decoded."""
 
 import json
 

@@ -158,7 +158,9 @@ def test_bad_rows_are_named_by_file_and_row(tmp_path, name, content, words):
 
 def test_bad_rows_are_left_out_as_the_user_chose(tmp_path):
     path = tmp_path / "t.tsv"
-    path.write_text("text\tlabel\n" + ROWS.replace("pos", "positive") + "\tpositive\na film\npositve\ta\tb\nthe plot\tpositve\n")
+    path.write_text(
+        "text\tlabel\n" + ROWS.replace("pos", "positive") + "\tpositive\na film\npositve\ta\tb\nthe plot\tpositve\n"
+    )
     found = load(data(path, on_bad="skip", valid=0.0))
     assert found.schema.classes == ("neg", "positive") and sum(dict(found.schema.counts).values()) == 60
     with pytest.raises(DataError, match="bad row number 3, more than the 2"):

@@ -29,7 +29,8 @@ TINY = {
     ),
     "gpt": (lambda **k: gpt(11, context=8, width=8, depth=3, heads=2, **k), (4, 8)),
     "text_encoder": (
-        lambda **k: text_encoder(5, vocabulary_size=11, width=8, depth=3, heads=2, ngrams=2, buckets=7, **k), (4, 8)
+        lambda **k: text_encoder(5, vocabulary_size=11, width=8, depth=3, heads=2, ngrams=2, buckets=7, **k),
+        (4, 8),
     ),
 }
 DEEP = {  # what they have that the others lack: bottlenecks, stacks of several blocks

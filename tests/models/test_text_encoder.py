@@ -30,7 +30,7 @@ def test_a_bag_of_words_is_a_mean_of_vectors():
     params, state = model.init(jax.random.key(0), jnp.asarray(tokens))
     words, pairs, head = (params[name] for name in ("embed", "grams2", "head"))
     codes, there = (np.asarray(one) for one in hashed(jnp.asarray(tokens), 2, 16))
-    assert there.sum(axis=1).tolist() == [2, 0] and 0 <= codes.min() and codes.max() < 16
+    assert there.sum(axis=1).tolist() == [2, 0] and codes.min() >= 0 and codes.max() < 16
     vectors = [words["embedding"][row[row > 0]] for row in tokens]
     vectors[0] = np.concatenate([vectors[0], pairs["embedding"][codes[0, :2]]])
     pooled = np.stack([one.mean(axis=0) for one in vectors])
