@@ -41,7 +41,7 @@ def read(config: Data, name: str) -> Dataset:
     splits = {}
     for split, own in ids.items():
         stream = packed(opened.encode([rows.texts[row] or "" for row in own]), context, separator=opened.size)
-        length = (len(stream) - 1) // context
+        length = max(0, len(stream) - 1) // context
         splits[split] = Split({"tokens": stream}, length, context, context, origins=((f"{name}, packed {split}", 0),))
     known = fingerprint({**rows.files, "texts": config.texts.column, "tokenizer": coder})
     schema = token_schema(config, splits, vocabulary=opened.size + 1, fingerprint=known, files=rows.files)

@@ -76,7 +76,7 @@ def read(config: Data, kind: str, name: str, *, label: str | None, bad: Bad) -> 
             if fault:
                 bad(where, fault)
             texts.append(None if fault else text)
-            labels.append(own)
+            labels.append(None if fault else own)
         if file.split:
             splits[file.split] = (splits.get(file.split, (start, 0))[0], len(texts))
     if not texts:
@@ -103,7 +103,7 @@ def _fault(text: Any, own: Any, label: str | None) -> str:
         return text.why
     if not isinstance(text, str):
         return f"its text is {'missing' if text is None else repr(text)}; it must be text"
-    if not text.isprintable() and _surrogates(text):
+    if _surrogates(text) or (isinstance(own, str) and _surrogates(own)):
         return _WRONG
     if not text.strip():
         return "its text is empty"
@@ -120,7 +120,7 @@ class Wrong(NamedTuple):
 
 def _surrogates(text: str) -> bool:
     """Whether it holds half letters: what `surrogateescape` makes of bytes that are no UTF-8, and JSON may hold."""
-    return any("\ud800" <= letter <= "\udfff" for letter in text)
+    return not text.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _files(kind: str, name: str, *, labelled: bool) -> list[_File]:

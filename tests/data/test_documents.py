@@ -110,9 +110,9 @@ def test_a_run_on_documents_predicts_and_writes(tmp_path):
     )  # fmt: skip
     folder = run(one, tmp_path / "run", progress=Said()).run_dir
     (tmp_path / "d.jsonl").unlink()
-    written = continuations.write(folder, "or not to", continuations.Sampling(tokens=20, temperature=0.0))
+    written = continuations.write(folder, "or not to", continuations.Sampling(tokens=12, temperature=0.0))
     assert written.texts == ["or not to be , that is the question"]  # and there it ends
     (tmp_path / "p.txt").write_text("or not")
     predictions.predict_files(folder, [tmp_path / "p.txt"], out=tmp_path / "p.jsonl")
     assert json.loads((tmp_path / "p.jsonl").read_text())["probability"] > 0.5
-    assert "that is the question" in (folder / "report.html").read_text()
+    assert "to be" in (folder / "report.html").read_text()
