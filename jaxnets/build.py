@@ -46,6 +46,7 @@ _FACTORIES: dict[type, Any] = {
     models.FTTransformer: models.ft_transformer,
     models.AudioResNet: models.audio_resnet,
     models.WaveformResNet: models.waveform_resnet,
+    models.TextEncoder: models.text_encoder,
 }
 _TABULAR: tuple[type, ...] = (models.TabularMLP, models.FTTransformer)  # they take the parts of a table as they are
 
@@ -120,8 +121,18 @@ def build_model(experiment: Experiment, schema: Schema) -> Model:
     fields = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     if schema.input_kind == "table" and isinstance(config, _TABULAR):
         return _FACTORIES[type(config)](outputs_of(experiment, schema), cardinalities=schema.cardinalities, **fields)
-    model = _FACTORIES[type(config)](outputs_of(experiment, schema), **fields)
+    model = _FACTORIES[type(config)](outputs_of(experiment, schema), **fields, **_of_data(config, schema))
     return models.on_table(model, schema.cardinalities) if schema.input_kind == "table" else model
+
+
+def _of_data(config: Any, schema: Schema) -> dict[str, Any]:
+    """What a model must know of its data beside the number of outputs."""
+    match config:
+        case models.TextEncoder():
+            return {"vocabulary_size": schema.vocabulary_size}
+        case models.GPT():
+            return {"separator": schema.separator}
+    return {}
 
 
 def outputs_of(experiment: Experiment, schema: Schema) -> int:
@@ -153,7 +164,7 @@ def build_task(experiment: Experiment, schema: Schema) -> Task:
             return tasks.regression(schema.target_mean, schema.target_std, loss=loss, transform=transform)
         case tasks.LanguageModelling() as config:
             fields = _own_fields(config)
-            return tasks.language_modelling(schema.vocabulary_size, **fields)
+            return tasks.language_modelling(schema.vocabulary_size, separator=schema.separator, **fields)
         case tasks.MultiLabel(positive_weight=positive_weight):
             return tasks.multi_label(positive_weight=positive_weight)
         case tasks.Ordinal():
@@ -280,7 +291,8 @@ def check_schema(experiment: Experiment, schema: Schema) -> None:
             "make them equal"
         )
     _check_augment(experiment, schema)
-    if experiment.data.context is not None and schema.input_kind != "token":
+    _check_words(experiment, schema)
+    if experiment.data.context is not None and schema.input_kind not in ("token", "text"):
         raise ConfigError(
             f"data.context {experiment.data.context} says nothing about {schema.source}, which holds "
             f"{schema.input_kind}s; set it to none"
@@ -310,10 +322,22 @@ def _check_sound(experiment: Experiment, schema: Schema, name: str) -> None:
         )
 
 
+def _check_words(experiment: Experiment, schema: Schema) -> None:
+    texts, encoder = schema.input_kind == "text", isinstance(experiment.model, models.TextEncoder)
+    if texts != encoder and not isinstance(experiment.model, Custom):
+        name = variant_name(type(experiment.model))
+        raise ConfigError(
+            f"model {name} does not fit {schema.source}, which holds {schema.input_kind}s; "
+            f"{'use textencoder' if texts else 'textencoder takes texts:PATTERN'}"
+        )
+
+
 def _check_augment(experiment: Experiment, schema: Schema) -> None:
     stages = experiment.data.augment
-    if stages and schema.input_kind == "token":
-        raise ConfigError(f"data.augment holds image operations, but {schema.source} holds tokens; use an empty tuple")
+    if stages and schema.input_kind in ("token", "text"):
+        raise ConfigError(
+            f"data.augment holds image operations, but {schema.source} holds {schema.input_kind}s; use an empty tuple"
+        )
     for index, stage in enumerate(stages):
         name = type(stage).__name__.lower()
         taken = "sound" if isinstance(stage, WaveOperation | SpectrumOperation) else "image"

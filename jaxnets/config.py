@@ -55,6 +55,7 @@ class Experiment:
         | models.FTTransformer
         | models.AudioResNet
         | models.WaveformResNet
+        | models.TextEncoder
         | Custom
     ) = stage(models.MLP())
     task: (
@@ -91,6 +92,8 @@ _RULES: dict[str, tuple[Any, str]] = {
     "decay_share": _PART,
     "weight_decay": _NOT_NEGATIVE,
     "dropout": _SHARE,
+    "word_dropout": _SHARE,
+    "depth": _NOT_NEGATIVE,
     "drop_path": _SHARE,
     "cell_dropout": _SHARE,
     "sigma": _POSITIVE,
@@ -494,6 +497,7 @@ def _check_fit(experiment: Experiment) -> None:
         )
     if isinstance(model, models.GPT) and model.kv_heads is not None and model.heads % model.kv_heads:
         raise ConfigError(f"model.heads {model.heads} do not divide over model.kv_heads {model.kv_heads}")
+    _check_depth(model)
     weights = getattr(experiment.task, "class_weights", None)
     if weights is not None and not any(weights):
         raise ConfigError(f"task.class_weights {weights} leave nothing to learn; give at least one above 0")
@@ -518,6 +522,21 @@ def _check_own_model(experiment: Experiment) -> None:
     levels = getattr(task, "quantiles", (0.5,))
     if not levels or list(levels) != sorted(set(levels)):
         raise ConfigError(f"task.quantiles {levels} do not rise; give levels in order, as in 0.05,0.5,0.95")
+
+
+def _check_depth(model: Any) -> None:
+    depth = getattr(model, "depth", 1)
+    if not isinstance(model, models.TextEncoder):
+        if depth < 1:
+            raise ConfigError(f"model.depth {depth} is not allowed; give a whole number of at least 1")
+        return
+    if depth and (model.width % model.heads or (model.width // model.heads) % 2):
+        raise ConfigError(
+            f"model.width {model.width} does not divide over model.heads {model.heads} into even numbers, as rotary "
+            f"positions need; use a multiple of {2 * model.heads}"
+        )
+    if not depth and model.pool == "cls":
+        raise ConfigError("model.pool cls gathers nothing at model.depth 0; use mean, or a depth of at least 1")
 
 
 def _check_folds(data: Data) -> None:

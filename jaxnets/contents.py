@@ -106,7 +106,7 @@ def examples(experiment: Experiment, dataset: Dataset) -> list[sheet.Example]:
     """The first examples of the first batch, as they are and as a training step sees them."""
     schema, train = dataset.schema, dataset.splits["train"]
     batch = batch_at(experiment, train, 0)
-    if schema.input_kind == "table":
+    if schema.input_kind in ("table", "text"):
         batch = {**batch, "inputs": evaluate.shown(batch["inputs"], schema)}
     shown = _augmented(experiment, schema, batch) if schema.input_kind in ("image", "sound") else batch
     if schema.sound is not None:

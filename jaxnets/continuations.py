@@ -1,4 +1,4 @@
-"""A prompt in, its continuations out: what a finished language-model run writes, byte by byte."""
+"""A prompt in, its continuations out: what a finished language-model run writes, byte by byte or token by token."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ import numpy as np
 
 from jaxnets import evaluate, forward
 from jaxnets.build import build_model
+from jaxnets.data import Schema
+from jaxnets.data.tokenizer import opened as tokenizer
 from jaxnets.errors import UsageError
 from jaxnets.evaluate import Opened
 from jaxnets.generate import generate
 
-_BYTES = 256  # the vocabulary of every text source
+_BYTES = 256  # the vocabulary of a text that is read as it is
 _COLDEST = 1e-3  # below it float32 logits overflow; 0 itself takes the likeliest token
 _BETWEEN = "\n--------\n"
 
@@ -73,7 +75,7 @@ def write(run_dir: Path, prompt: str, sampling: Sampling) -> Written:
     _check(sampling)
     opened = evaluate.open_run(run_dir)
     _check_run(run_dir, opened)
-    tokens = np.repeat(_tokens(prompt, opened.schema.input_shape[0]), sampling.samples, axis=0)
+    tokens = np.repeat(_tokens(prompt, opened.schema), sampling.samples, axis=0)
     model = build_model(evaluate.experiment_of(opened.settings), opened.schema)
     params, state = forward.load_weights(run_dir, model, tokens)
     sample = partial(
@@ -91,7 +93,7 @@ def write(run_dir: Path, prompt: str, sampling: Sampling) -> Written:
     compiled = time.perf_counter()
     rows = jax.block_until_ready(program(params, state, tokens, key=key))
     done = time.perf_counter()
-    texts = [_text(row) for row in np.asarray(rows)]
+    texts = [_text(row, opened.schema) for row in np.asarray(rows)]
     return Written(texts, sampling.tokens * sampling.samples, done - compiled, compiled - began)
 
 
@@ -125,25 +127,34 @@ def _check_run(run_dir: Path, opened: Opened) -> None:
             f"{run_dir} holds a model of your own, whose source is not in the folder; "
             "call jaxnets.generate.generate with it from your code"
         )
-    if opened.schema.vocabulary_size != _BYTES:
+    if opened.schema.vocabulary_size != _BYTES and opened.schema.separator is None:
         raise UsageError(
             f"{run_dir} has {opened.schema.vocabulary_size} tokens, which are no bytes; give a run on text"
         )
 
 
-def _tokens(prompt: str, context: int) -> np.ndarray:
-    """(1 t) bytes of the prompt, those that are no UTF-8 as the shell gave them."""
-    content = os.fsencode(prompt)
+def _tokens(prompt: str, schema: Schema) -> np.ndarray:
+    """(1 t) tokens of the prompt: bytes, those that are no UTF-8 as the shell gave them, or a document that begins."""
+    content, context = os.fsencode(prompt), schema.input_shape[0]
     if not content:
         raise UsageError("--prompt is empty; give at least one character to continue")
-    if len(content) > context:
+    if schema.separator is None:
+        tokens, unit = np.frombuffer(content, np.uint8).astype(np.int32), "bytes"
+    else:
+        (found,) = tokenizer(schema.tokenizer).encode([content.decode("utf-8", "replace")])
+        tokens, unit = np.concatenate([[schema.separator], found]).astype(np.int32), "tokens"
+    if len(tokens) > context:
         raise UsageError(
-            f"--prompt has {len(content)} bytes, but this run reads {context} at once; give its last {context} or fewer"
+            f"--prompt has {len(tokens)} {unit}, but this run reads {context} at once; give its last {context} or fewer"
         )
-    return np.frombuffer(content, np.uint8).astype(np.int32)[None]
+    return tokens[None]
 
 
-def _text(tokens: np.ndarray) -> str:
-    """Bytes as text; what is no text, or would steer a terminal, is shown as the replacement character."""
-    text = bytes(tokens.astype(np.uint8)).decode("utf-8", "replace")
+def _text(tokens: np.ndarray, schema: Schema) -> str:
+    """Tokens as text, of a document to its end; what would steer a terminal is shown as the replacement character."""
+    if schema.separator is None:
+        text = bytes(tokens.astype(np.uint8)).decode("utf-8", "replace")
+    else:
+        ends = np.flatnonzero(tokens[1:] == schema.separator)
+        text = tokenizer(schema.tokenizer).decode(tokens[1 : 1 + ends[0]] if ends.size else tokens[1:])
     return "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in text)

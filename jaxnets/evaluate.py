@@ -15,6 +15,7 @@ from jaxnets import config, data, forward, metrics, remote
 from jaxnets.build import build_task
 from jaxnets.config import Experiment
 from jaxnets.data import Dataset, Schema, Split
+from jaxnets.data import texts as text_inputs
 from jaxnets.data.table.encoding import decode
 from jaxnets.data.table.frames import encode_frame
 from jaxnets.errors import ConfigError, DataError, UsageError
@@ -141,7 +142,9 @@ def _test(run_dir: Path, split: str, dataset: Dataset | None, batch_size: int) -
 
 
 def shown(inputs: Any, schema: Schema) -> np.ndarray:
-    """Inputs as one array: of a table the columns that a model saw, in words."""
+    """Inputs as one array: of a table the columns that a model saw, in words; of texts what their tokens tell."""
+    if schema.input_kind == "text":
+        return np.array(text_inputs.decode(np.asarray(inputs), schema), np.str_)[:, None]
     if schema.input_kind != "table":
         return np.asarray(inputs)
     rows = decode(schema.columns, inputs)
@@ -166,7 +169,8 @@ def _write_table(path: Path, table: dict[str, np.ndarray]) -> None:
 def predict(run_dir: Path | str, inputs: Any, *, batch_size: int = 256) -> dict[str, np.ndarray]:
     """Predictions for raw inputs (b …), as the user reads them: probabilities and class, or values in their unit.
 
-    A run on a table takes a pandas, polars or Arrow table, a list of rows as dicts, or a dict of columns.
+    A run on a table takes a pandas, polars or Arrow table, a list of rows as dicts, or a dict of columns, and a run on
+    texts a list of them.
 
     Tokens (b t) with t up to the run's context give the probabilities of the token after each. Raises DataError if the
     inputs are none, or are not what the run was trained on: shape, NaN, images that are not whole 0..255, tokens.
@@ -195,6 +199,8 @@ def raw_inputs(inputs: Any, schema: Schema) -> Any:
     """`inputs` (b …) in the dtype of the run's data, a table encoded; DataError says what does not fit."""
     if schema.input_kind == "table":
         return encode_frame(inputs, schema)
+    if schema.input_kind == "text":
+        return text_inputs.encode(inputs, schema)
     inputs = np.asarray(inputs)
     shape = tuple(schema.input_shape)
     words = f"this run takes (examples, {', '.join(map(str, shape))})"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from jaxnets import evaluate
-from jaxnets.data import Schema
+from jaxnets.data import Data, Schema, Texts, text_rows, tokenizer
 from jaxnets.data.audio.decoding import SUFFIXES as SOUNDS
 from jaxnets.data.audio.decoding import BadSound, read_wave
 from jaxnets.data.table.reading import SUFFIXES
@@ -56,6 +56,8 @@ def _read(file: Path, schema: Schema) -> Any:
     suffix = file.suffix.lower()
     if schema.input_kind == "table" and suffix in SUFFIXES:
         return encode_file(file, schema)
+    if schema.input_kind == "text" and suffix in text_rows.SUFFIXES:
+        return _read_texts(file, schema)
     if suffix == ".npy" and schema.input_kind != "table":
         return _read_array(file, schema)
     if suffix in _IMAGES and schema.input_kind == "image":
@@ -65,10 +67,26 @@ def _read(file: Path, schema: Schema) -> Any:
     if suffix in (".csv", ".parquet", ".jsonl") and schema.input_kind == "row":
         return _read_table(file, schema)
     if suffix == ".txt" and schema.input_kind == "token":
-        return np.frombuffer(file.read_bytes()[-schema.input_shape[0] :], np.uint8)[None]
+        return _last_tokens(file, schema)
     allowed = {"image": (".npy", *_IMAGES), "row": (".npy", ".csv", ".parquet", ".jsonl"), "token": (".npy", ".txt")}
-    allowed |= {"table": SUFFIXES, "sound": (".npy", *SOUNDS)}
+    allowed |= {"table": SUFFIXES, "sound": (".npy", *SOUNDS), "text": (".npy", *text_rows.SUFFIXES)}
     raise DataError(f"{file}: this run takes {schema.input_kind}s; give {', '.join(allowed[schema.input_kind])}")
+
+
+def _read_texts(file: Path, schema: Schema) -> list[str]:
+    """The texts of a file, in the column that the run's own stood in; where that is a number, lines have no header."""
+    (column,) = schema.feature_names
+    return text_rows.texts_of(Data(texts=Texts(column=column, header=not column.isdigit())), file)
+
+
+def _last_tokens(file: Path, schema: Schema) -> np.ndarray:
+    """(1 t) of a text, in the run's own tokens; those of documents begin with the separator."""
+    context = schema.input_shape[0]
+    if schema.separator is None:
+        return np.frombuffer(file.read_bytes()[-context:], np.uint8)[None]
+    (text,) = text_rows.texts_of(Data(), file)
+    (tokens,) = tokenizer.opened(schema.tokenizer).encode([text])
+    return np.concatenate([[schema.separator], tokens])[-context:][None]
 
 
 def _read_array(file: Path, schema: Schema) -> np.ndarray:

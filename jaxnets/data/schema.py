@@ -40,11 +40,12 @@ class Schema:
     parts: of inputs that are a dict of arrays; none = inputs are one array of input_shape and input_dtype
     columns: of a table, each with what was fitted to it
     sound: how a model sees waves of input_shape; its mean and deviation are of bands, or of all samples
+    tokenizer: of text, as JSON; none = bytes; crop: what is kept of a long text; separator: token before a document
     """
 
     source: str
     fingerprint: str
-    input_kind: Literal["image", "row", "token", "table", "sound"]
+    input_kind: Literal["image", "row", "token", "table", "sound", "text"]
     input_shape: tuple[int, ...]
     input_dtype: str
     target_kind: Literal["class", "real", "token", "labels", "mask"]
@@ -61,6 +62,9 @@ class Schema:
     parts: tuple[Part, ...] = ()
     columns: tuple[Column, ...] = ()
     sound: Sound | None = None
+    tokenizer: str = ""
+    crop: str = ""
+    separator: int | None = None
 
     @property
     def num_outputs(self) -> int:
@@ -88,7 +92,8 @@ class Schema:
             return jax.ShapeDtypeStruct((batch, *(self.input_shape if length is None else (length,))), "int32")
         if self.sound is not None and not raw:
             return jax.ShapeDtypeStruct((batch, *self.sound.shape(*self.input_shape)), "float32")
-        return jax.ShapeDtypeStruct((batch, *self.input_shape), self.input_dtype if raw else "float32")
+        dtype = self.input_dtype if raw or self.input_kind == "text" else "float32"
+        return jax.ShapeDtypeStruct((batch, *self.input_shape), dtype)
 
     def to_json(self) -> dict[str, Any]:
         """JSON values; pairs become objects."""
@@ -172,7 +177,7 @@ def preprocess(schema: Schema, inputs: Any) -> Any:
 
     The rows of a table were encoded on the host already, by `data.table.encoding`.
     """
-    if schema.input_kind in ("token", "table"):
+    if schema.input_kind in ("token", "table", "text"):
         return inputs
     inputs = jnp.asarray(inputs)
     if schema.sound is not None and schema.sound.mels:

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from jaxnets.data import images, parquet, synthetic, text, tfds, tokens
+from jaxnets.data import documents, images, parquet, synthetic, text, texts, tfds, tokens
 from jaxnets.data.audio import source as audio
 from jaxnets.data.audio.source import Audio
 from jaxnets.data.augment import Augmentation
@@ -17,10 +17,11 @@ from jaxnets.data.table import source as table
 from jaxnets.data.table.columns import Columns
 from jaxnets.data.tables import Table
 from jaxnets.data.tfds import BUILTIN
+from jaxnets.data.tokenizer import Texts
 from jaxnets.errors import ConfigError, DataError, near
 from jaxnets.types import experiment_dataclass, stage
 
-KINDS = ("tfds", "parquet", "images", "audio", "text", "tokens", "table", "synthetic")
+KINDS = ("tfds", "parquet", "images", "audio", "text", "texts", "documents", "tokens", "table", "synthetic")
 
 
 @experiment_dataclass
@@ -47,6 +48,7 @@ class Data:
     # (such rows are the test split), group:COLUMN (whole groups are, one a fold); for tables and files
     names: str | None = None  # what the names of files hold, as in {label}_{speaker}_{index}.wav
     columns: Columns = stage(Columns())  # how the columns of a table are read and fitted
+    texts: Texts = stage(Texts())  # how texts and documents are read and become tokens
     images: Images = stage(Images())  # how encoded images that are read while training become arrays
     audio: Audio = stage(Audio())  # how files of sound become arrays
 
@@ -70,6 +72,10 @@ def load(config: Data) -> Dataset:
             return _table(config, parquet.read(name))
         case "text":
             return _text(config, *text.read(name))
+        case "texts":
+            return texts.read(config, name)
+        case "documents":
+            return documents.read(config, name)
         case "table":
             return table.read(config, name)
         case "audio":

@@ -41,13 +41,14 @@ def attend(
     *,
     mask: Any = None,
 ) -> Float[Array, "b t n k"]:
-    """softmax(q kᵀ / √k) v; n / m queries share a key and value. `mask` (t s): True where a query may look."""
+    """softmax(q kᵀ / √k) v; n / m queries share a key and value. `mask` ((b) t s): True where a query may look."""
     b, t, n, width = q.shape
     m = k.shape[2]
     q = q.reshape(b, t, m, n // m, width)
     scores = jnp.einsum("btmgk,bsmk->bmgts", q, k, preferred_element_type=jnp.float32) / width**0.5
     if mask is not None:
-        scores = jnp.where(mask[None, None, None], scores, jnp.finfo(jnp.float32).min)
+        whole = mask[None, None, None] if mask.ndim == 2 else mask[:, None, None]
+        scores = jnp.where(whole, scores, jnp.finfo(jnp.float32).min)
     weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
     return jnp.einsum("bmgts,bsmk->btmgk", weights, v).reshape(b, t, n, width)
 
@@ -58,6 +59,7 @@ class Attention(nn.Module):
     It gives, for each key-value head, the queries that share it, its key and its value, so that devices which divide
     the projection hold whole heads and nothing moves between them before the output.
     With a `cache` collection present the tokens stand at its `index`, see what was cached before them, and are added.
+    `spans` are, for each token, the first place that it sees and the one behind the last.
     """
 
     heads: int
@@ -70,7 +72,7 @@ class Attention(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b t d"]) -> Float[Array, "b t d"]:
+    def __call__(self, x: Float[Array, "b t d"], spans: Int[Array, "b t 2"] | None = None) -> Float[Array, "b t d"]:
         b, t, d = x.shape
         width, group = d // self.heads, self.heads // self.kv_heads
         qkv = nn.Dense(
@@ -92,6 +94,10 @@ class Attention(nn.Module):
         if cached:
             k, v = self._remember(k, v, start)
         mask = positions[:, None] >= jnp.arange(k.shape[1])[None] if self.causal else None
+        if spans is not None:
+            places = jnp.arange(k.shape[1])[None, None]
+            seen = (places >= spans[..., :1]) & (places < spans[..., 1:])  # b t s
+            mask = seen if mask is None else seen & mask[None]
         y = named(attend(q, k, v, mask=mask).reshape(b, t, d), "batch", None, "heads")
         return nn.Dense(d, use_bias=self.bias, kernel_init=self.out_init, dtype=self.dtype, name="out")(y)
 
@@ -120,12 +126,14 @@ class Block(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b t d"], train: bool, drop_path: Any = None) -> Float[Array, "b t d"]:
+    def __call__(
+        self, x: Float[Array, "b t d"], train: bool, drop_path: Any = None, spans: Any = None
+    ) -> Float[Array, "b t d"]:
         y = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name="attention_norm")(x)
         y = Attention(
             self.heads, self.kv_heads, self.causal, self.rotary,
             kernel_init=self.kernel_init, out_init=self.out_init, dtype=self.dtype, name="attention",
-        )(y)  # fmt: skip
+        )(y, spans)  # fmt: skip
         y = Dropout(self.dropout, name="attention_dropout")(y, train=train)
         x = named(x + DropPath(drop_path, name="attention_drop_path")(y, train=train), "batch", None, None)
         y = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name="mlp_norm")(x)

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Literal
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
@@ -63,11 +64,13 @@ def gpt(
     drop_path: Any = None,
     remat: Remat = "none",
     dtype: str = "float32",
+    separator: int | None = None,
     unroll: bool = False,
 ) -> Model:
     """A decoder: tokens (b t) -> logits (b t vocabulary_size). `cache(batch, length)` decodes token by token.
 
-    The rows that `vocabulary_multiple` adds stand for no token: they have no logits and no gradient.
+    A token that is the `separator` begins a document: it and what follows see nothing before it, and learned positions
+    count from it. The rows that `vocabulary_multiple` adds stand for no token: they have no logits and no gradient.
 
     Raises ValueError if heads do not divide width, or key-value heads do not divide heads.
     """
@@ -78,7 +81,7 @@ def gpt(
         raise ValueError(f"rotary positions need an even width a head, not {width // heads}; change width or heads")
     make = partial(
         _GPT, vocabulary_size, context, width, depth, heads, kv, mlp_width or 4 * width, positions, tied,
-        vocabulary_multiple, dropout, drop_path, jnp.dtype(dtype),
+        vocabulary_multiple, dropout, drop_path, jnp.dtype(dtype), separator,
     )  # fmt: skip
 
     def cache(batch: int, length: int, /) -> dict[str, Any]:
@@ -88,7 +91,10 @@ def gpt(
             "values": jnp.zeros(shape, jnp.dtype(dtype)),
             "index": jnp.zeros((depth,), jnp.int32),
         }
-        return {"cache": {"blocks": {"blocks": {"layer": {"attention": attention}}}, "index": jnp.zeros((), jnp.int32)}}
+        own = {"index": jnp.zeros((), jnp.int32)}
+        if separator is not None:
+            own["begin"] = jnp.zeros((batch,), jnp.int32)
+        return {"cache": {"blocks": {"blocks": {"layer": {"attention": attention}}}, **own}}
 
     return from_linen(make(unroll=unroll, remat=remat), unrolled=make(unroll=True), cache=cache)
 
@@ -107,6 +113,7 @@ class _GPT(nn.Module):
     dropout: Any
     drop_path: Any
     dtype: Any
+    separator: int | None = None
     unroll: bool = False
     remat: Remat = "none"
 
@@ -119,16 +126,21 @@ class _GPT(nn.Module):
         if self.has_variable("cache", "index"):
             start = self.get_variable("cache", "index")
             self.put_variable("cache", "index", start + tokens.shape[1])
+        places, spans = (start + jnp.arange(tokens.shape[1]))[None], None  # 1 t
+        if self.separator is not None:
+            begins = self._begins(tokens, places)
+            spans = jnp.stack([begins, jnp.broadcast_to(places + 1, begins.shape)], axis=-1)
+            places = places - begins
         if self.positions == "learned":
             table = self.param("positions", _NORMAL, (self.context, self.width))
-            x = x + jnp.take(table, start + jnp.arange(tokens.shape[1]), axis=0)[None].astype(x.dtype)
+            x = x + jnp.take(table, places, axis=0).astype(x.dtype)
         x = named(Dropout(self.dropout, name="dropout")(x, train=train), "batch", None, None)
         block = partial(
             Block, self.heads, self.kv_heads, self.mlp_width, True, self.positions == "rotary", self.dropout,
             kernel_init=_NORMAL, out_init=nn.initializers.normal(0.02 / (2 * self.depth) ** 0.5), dtype=self.dtype,
         )  # fmt: skip
         rates = drop_path_rates(self.drop_path, self.depth)
-        x = Stack(block, self.depth, unroll=self.unroll, remat=self.remat, name="blocks")(x, train, rates)
+        x = Stack(block, self.depth, unroll=self.unroll, remat=self.remat, name="blocks")(x, train, rates, spans)
         x = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name="norm")(x)
         if self.tied:
             logits = embed.attend(x)
@@ -136,3 +148,11 @@ class _GPT(nn.Module):
             logits = nn.Dense(rows, use_bias=False, kernel_init=_NORMAL, dtype=self.dtype, name="head")(x)
         logits = named(logits, "batch", None, "vocabulary")
         return logits[..., : self.vocabulary_size].astype(jnp.float32)
+
+    def _begins(self, tokens: Int[Array, "b t"], places: Int[Array, "1 t"]) -> Int[Array, "b t"]:
+        """Where the document of each token begins: at the last separator, or where there is none at the first place."""
+        begins = jax.lax.cummax(jnp.where(tokens == self.separator, places, 0), axis=1)
+        if self.has_variable("cache", "begin"):
+            begins = jnp.maximum(begins, self.get_variable("cache", "begin")[:, None])
+            self.put_variable("cache", "begin", begins[:, -1])
+        return begins

@@ -29,6 +29,7 @@ class Stack(nn.Module):
     """`depth` equal layers `make()(x, train)` applied one after the other; their variables are stacked on axis 0.
 
     With `rates` (depth,) they are `make()(x, train, rate)`, each with its own: the rates of drop path.
+    With `spans` they are `make()(x, train, rate, spans)`, the same for all: what each token sees (see `Attention`).
     With `remat` the backward pass computes what is inside a layer again instead of keeping it: all of it ("full"), all
     but matrix products ("dots"), all but those without a batch axis ("dots_no_batch").
     Scanned and unrolled give the same outputs from the same variables; while training with dropout they draw other
@@ -41,21 +42,21 @@ class Stack(nn.Module):
     remat: Remat = "none"
 
     @nn.compact
-    def __call__(self, x: Any, train: bool, rates: Any = None) -> Any:
+    def __call__(self, x: Any, train: bool, rates: Any = None, spans: Any = None) -> Any:
         if self.depth == 0:
             return x
         if self.unroll and not self.is_initializing():
-            return self._unrolled(x, train, rates)
+            return self._unrolled(x, train, rates, spans)
         scanned = nn.scan(
             rematerialised(_Layer, self.remat, scanned=True),
             variable_axes=_AXES,
             split_rngs={"params": True, "dropout": True},
             length=self.depth,
-            in_axes=(nn.broadcast, 0),  # pyright: ignore[reportArgumentType]
+            in_axes=(nn.broadcast, 0, nn.broadcast),  # pyright: ignore[reportArgumentType]
         )
-        return scanned(self.make, name="blocks")(x, train, rates)[0]
+        return scanned(self.make, name="blocks")(x, train, rates, spans)[0]
 
-    def _unrolled(self, x: Any, train: bool, rates: Any) -> Any:
+    def _unrolled(self, x: Any, train: bool, rates: Any, spans: Any) -> Any:
         whole = {name: tree["blocks"] for name, tree in self.variables.items() if "blocks" in tree}
         moves = [name for name in whole if name != "params" and self.is_mutable_collection(name)]
         moved, layer = [], rematerialised(_Layer, self.remat)
@@ -64,7 +65,7 @@ class Stack(nn.Module):
             rate = None if rates is None else rates[index]
             rngs = {"dropout": self.make_rng("dropout")} if self.has_rng("dropout") else {}
             with _inside((*unrolled_path.get(), *self.path, str(index))):
-                (x, _), changed = layer(self.make).apply(own, x, train, rate, rngs=rngs, mutable=moves)
+                (x, _), changed = layer(self.make).apply(own, x, train, rate, spans, rngs=rngs, mutable=moves)
             moved.append(changed)
         for name in moves:
             self.put_variable(
@@ -77,8 +78,8 @@ class _Layer(nn.Module):
     make: Callable[..., nn.Module]
 
     @nn.compact
-    def __call__(self, x: Any, train: bool, rate: Any) -> tuple[Any, None]:
-        more = () if rate is None else (rate,)
+    def __call__(self, x: Any, train: bool, rate: Any, spans: Any) -> tuple[Any, None]:
+        more = (rate, spans) if spans is not None else () if rate is None else (rate,)
         return self.make(name="layer")(x, train, *more), None
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxnets.data import Schema
+from jaxnets.data.tokenizer import opened
 from jaxnets.errors import UsageError
 
 _STYLE = Path(__file__).with_name("style.css")
@@ -67,6 +69,10 @@ def word(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def as_text(tokens: np.ndarray) -> str:
-    """Bytes as a reader sees them; what is no UTF-8 becomes the replacement character."""
-    return bytes(np.asarray(tokens, np.uint8)).decode("utf-8", "replace")
+def as_text(tokens: np.ndarray, schema: Schema) -> str:
+    """Tokens as a reader sees them: as bytes, unless the data has a tokenizer; what is no UTF-8 becomes the replacement
+    character, and a new document begins after an empty line."""
+    if schema.separator is None:
+        return bytes(np.asarray(tokens, np.uint8)).decode("utf-8", "replace")
+    coder, parts = opened(schema.tokenizer), np.split(tokens, np.flatnonzero(tokens == schema.separator))
+    return "\n\n".join(filter(None, (coder.decode(part) for part in parts)))

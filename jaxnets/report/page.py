@@ -126,7 +126,10 @@ def _most_wrong(schema: Schema, table: dict[str, np.ndarray]) -> str:
     row_of = {int(example): row for row, example in enumerate(table["id"])}
     rows = [row_of[int(example)] for example in table["wrong_id"]]
     if schema.input_kind == "token":
-        texts = [(table["loss"][row], as_text(tokens)) for row, tokens in zip(rows, table["wrong_inputs"], strict=True)]
+        texts = [
+            (table["loss"][row], as_text(tokens, schema))
+            for row, tokens in zip(rows, table["wrong_inputs"], strict=True)
+        ]
         return "".join(f"<p>{loss:.3f} nats per token</p><pre>{html.escape(text)}</pre>" for loss, text in texts[:6])
     if schema.input_kind in ("image", "sound"):
         inputs = table["wrong_inputs"] if schema.sound is None else pictures(table["wrong_inputs"], schema.sound)

@@ -49,8 +49,8 @@ def write(
 
 def _examples(schema: Schema, examples: Sequence[Example]) -> str:
     if schema.input_kind == "token":
-        return "".join(f"<p>window {e.number}</p><pre>{html.escape(as_text(e.before))}</pre>" for e in examples)
-    if schema.input_kind in ("row", "table"):
+        return "".join(f"<p>window {e.number}</p><pre>{html.escape(as_text(e.before, schema))}</pre>" for e in examples)
+    if schema.input_kind in ("row", "table", "text"):
         head = ("example", *_target_names(schema), *schema.feature_names)
         rows = [(str(e.number), *_target(schema, e), *map(_cell, e.before.ravel())) for e in examples]
         return _table([head, *rows])

@@ -22,10 +22,11 @@ class LanguageModelling:
     distill: Distillation | None = stage(None)  # a finished run that teaches, too
 
 
-def language_modelling(vocabulary_size: int, *, label_smoothing: Any = None) -> Task:
+def language_modelling(vocabulary_size: int, *, separator: int | None = None, label_smoothing: Any = None) -> Task:
     """`batch["inputs"]` holds windows of t + 1 tokens; outputs are logits (b t v); the loss is a mean over tokens.
 
-    An optional `batch["mask"]` (b t+1) is 0 where a token does not count. Metrics: nll (nats a token), perplexity,
+    An optional `batch["mask"]` (b t+1) is 0 where a token does not count, and a `separator` of documents counts nothing
+    behind another. Metrics: nll (nats a token), perplexity,
     bits_per_byte (for tokens that are bytes), accuracy.
     """
 
@@ -34,6 +35,8 @@ def language_modelling(vocabulary_size: int, *, label_smoothing: Any = None) -> 
         weight = jnp.broadcast_to(batch["weight"][:, None], tokens[:, 1:].shape)
         if "mask" in batch:
             weight = weight * batch["mask"][:, 1:]
+        if separator is not None:
+            weight = weight * ((tokens[:, :-1] != separator) | (tokens[:, 1:] != separator))
         return tokens[:, :-1], tokens[:, 1:], weight
 
     def nll(outputs: Any, targets: Any) -> Array:

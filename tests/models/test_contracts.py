@@ -22,6 +22,7 @@ from jaxnets.models import (
     resnet34,
     resnet50,
     tabular_mlp,
+    text_encoder,
     vit,
     vit_b16,
     waveform_resnet,
@@ -46,6 +47,10 @@ TINY = {
     "ft_transformer": (lambda **k: ft_transformer(5, width=8, depth=3, heads=2, mlp_width=16, sigma=0.1, **k), (4, 6)),
     "audio_resnet": (lambda **k: audio_resnet(5, width=4, depths=(1, 1), **k), (4, 12, 9)),
     "waveform_resnet": (lambda **k: waveform_resnet(5, width=4, depths=(1, 1), **k), (4, 300)),
+    "text_encoder": (
+        lambda **k: text_encoder(5, vocabulary_size=11, width=8, depth=3, heads=2, ngrams=2, buckets=7, **k),
+        (4, 8),
+    ),
 }
 DEEP = {  # what they have that the others lack: bottlenecks, stacks of several blocks
     "resnet34": (lambda **k: resnet34(5, **k), IMAGE),
@@ -54,18 +59,26 @@ DEEP = {  # what they have that the others lack: bottlenecks, stacks of several 
 RESNET18 = pytest.param("resnet18", marks=pytest.mark.slow)  # where resnet9 and the others tell enough every day
 ALL = [*TINY, *(pytest.param(name, marks=pytest.mark.slow) for name in DEEP)]
 FACTORIES = {
-    models.MLP: mlp, models.CNN: cnn, models.ResNet9: resnet9, models.ResNet18: resnet18, models.ResNet34: resnet34,
-    models.ResNet50: resnet50, models.ViT: vit, models.GPT: gpt, models.TabularMLP: tabular_mlp,
+    models.MLP: mlp,
+    models.CNN: cnn,
+    models.ResNet9: resnet9,
+    models.ResNet18: resnet18,
+    models.ResNet34: resnet34,
+    models.ResNet50: resnet50,
+    models.ViT: vit,
+    models.GPT: gpt,
+    models.TabularMLP: tabular_mlp,
     models.FTTransformer: ft_transformer,
-    models.ResNet50: resnet50, models.ViT: vit, models.GPT: gpt, models.AudioResNet: audio_resnet,
+    models.AudioResNet: audio_resnet,
     models.WaveformResNet: waveform_resnet,
-}  # fmt: skip
+    models.TextEncoder: text_encoder,
+}
 
 
 def case(name, **how):
     make, shape = (TINY | DEEP)[name]
     draw = np.random.default_rng(0)
-    tokens = name == "gpt"
+    tokens = name in ("gpt", "text_encoder")
     inputs = jnp.asarray(
         draw.integers(0, 11, shape) if tokens else draw.normal(size=shape), "int32" if tokens else "float32"
     )
@@ -172,13 +185,13 @@ def test_a_config_has_the_keywords_of_its_factory(config):
     keywords = {
         n: p.default for n, p in inspect.signature(FACTORIES[config]).parameters.items() if p.kind is p.KEYWORD_ONLY
     }
-    keywords.pop("unroll", None)
-    keywords.pop("cardinalities", None)  # known from the data
+    of_data = ("unroll", "cardinalities", "separator", "vocabulary_size")
+    keywords = {name: default for name, default in keywords.items() if name not in of_data}
     default = config()
     assert keywords == {name: getattr(default, name) for name in config.__dataclass_fields__}
 
 
-@pytest.mark.parametrize("name", ["mlp", "cnn", "vit", "gpt", "tabular_mlp", "ft_transformer"])
+@pytest.mark.parametrize("name", ["mlp", "cnn", "vit", "gpt", "tabular_mlp", "ft_transformer", "text_encoder"])
 def test_dropout_takes_a_traced_rate_and_needs_a_key(name):
     _, params, state, inputs = case(name)
 
