@@ -7,7 +7,6 @@ import numpy as np
 from jaxnets.data.schema import Dataset, Schema, Split
 from jaxnets.errors import ConfigError, DataError
 
-
 _UNKNOWN = 255  # in a mask
 
 

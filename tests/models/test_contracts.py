@@ -11,10 +11,26 @@ import numpy as np
 import pytest
 
 from jaxnets import models
-from jaxnets.models import cnn, gpt, mlp, resnet9, resnet18, resnet34, resnet50, vit, vit_b16
+from jaxnets.models import autoencoder, cnn, gpt, mlp, resnet9, resnet18, resnet34, resnet50, unet, vit, vit_b16
 from jaxnets.models.layers import DropPath
 
 IMAGE = (4, 8, 8, 3)
+
+
+def told_again(model):
+    """An autoencoder whose outputs are reconstructions alone."""
+
+    def apply(*given, **how):
+        outputs, state = model.apply(*given, **how)
+        return outputs["reconstruction"], state
+
+    def features(*given, **how):
+        outputs, views = model.features(*given, **how)
+        return outputs["reconstruction"], views
+
+    return model._replace(apply=apply, features=features)
+
+
 TINY = {
     "mlp": (lambda **k: mlp(5, widths=(8,), **k), IMAGE),
     "cnn": (lambda **k: cnn(5, channels=(4, 4), hidden=8, **k), IMAGE),
@@ -28,7 +44,10 @@ TINY = {
         IMAGE,
     ),
     "gpt": (lambda **k: gpt(11, context=8, width=8, depth=3, heads=2, **k), (4, 8)),
+    "unet": (lambda **k: unet(5, width=4, depth=1, **k), IMAGE),
+    "autoencoder": (lambda **k: told_again(autoencoder(5, embedding=3, widths=(8,), **k)), IMAGE),
 }
+SHAPES = {"gpt": (4, 8, 11), "unet": (4, 8, 8, 5)}  # of outputs, where they are not (4, 5)
 DEEP = {  # what they have that the others lack: bottlenecks, stacks of several blocks
     "resnet34": (lambda **k: resnet34(5, **k), IMAGE),
     "resnet50": (lambda **k: resnet50(5, stem="small", **k), IMAGE),
@@ -38,6 +57,7 @@ ALL = [*TINY, *(pytest.param(name, marks=pytest.mark.slow) for name in DEEP)]
 FACTORIES = {
     models.MLP: mlp, models.CNN: cnn, models.ResNet9: resnet9, models.ResNet18: resnet18, models.ResNet34: resnet34,
     models.ResNet50: resnet50, models.ViT: vit, models.GPT: gpt,
+    models.UNet: unet, models.Autoencoder: autoencoder,
 }  # fmt: skip
 
 
@@ -62,7 +82,7 @@ def test_shapes_jit_and_state(built):
     name, model, params, state, inputs = built
     eager, same = model.apply(params, state, inputs)
     jitted, _ = jax.jit(model.apply)(params, state, inputs)
-    assert eager.shape == ((4, 8, 11) if name == "gpt" else (4, 5)) and eager.dtype == jnp.float32
+    assert eager.shape == SHAPES.get(name, (4, 5)) and eager.dtype == jnp.float32
     np.testing.assert_allclose(eager, jitted, rtol=2e-5, atol=2e-5)  # fusion reorders float32 sums
     for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(same), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -96,7 +116,7 @@ def test_features_are_named_and_taps_are_added(built):
     _, model, params, state, inputs = built
     outputs, seen = model.features(params, state, inputs)
     np.testing.assert_allclose(outputs, model.apply(params, state, inputs)[0], rtol=1e-4, atol=1e-4)
-    path = next(path for path in seen if re.search(r"blocks\.1$|stage0_first$|^conv0$|dense0$|layer1$", path))
+    path = next(path for path in seen if re.search(r"blocks\.1$|stage0_first$|^conv0$|dense0$|layer1$|^down0$", path))
     same, _ = model.features(params, state, inputs, taps={path: jnp.zeros_like(seen[path])})
     np.testing.assert_array_equal(same, outputs)
     other, _ = model.features(
