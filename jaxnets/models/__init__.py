@@ -19,6 +19,7 @@ from jaxnets.models.resnet import resnet18 as resnet18
 from jaxnets.models.resnet import resnet34 as resnet34
 from jaxnets.models.resnet import resnet50 as resnet50
 from jaxnets.models.tables import on_table as on_table
+from jaxnets.models.two_tower import two_tower as two_tower
 from jaxnets.models.unet import UNet as UNet
 from jaxnets.models.unet import unet as unet
 from jaxnets.models.vit import ViT as ViT
