@@ -87,6 +87,7 @@ def test_embeddings(tmp_path):
     rows = table(tmp_path)
     assert rows["embedding"].shape == (len(rows["loss"]), 3) and "target" not in rows
     assert found["mse"] == pytest.approx(rows["loss"].mean(), rel=1e-5) == found["loss"] and found["r2"] < 1
+    assert 0.5 < found["mse"] < 2  # of standardised pixels, as in training
     assert "embeddings, along the two directions" in page(tmp_path)
     images = data.load(source).splits["test"].arrays["inputs"][:2]
     np.save(tmp_path / "x.npy", images)
