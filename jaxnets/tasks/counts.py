@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxnets.types import Array, Metric, PyTree
@@ -17,6 +16,7 @@ Found = Callable[[PyTree, PyTree], tuple[Array, Array]]  # (outputs, targets) ->
 def class_counts(true: Array, found: Array, weight: Array, *, num_classes: int) -> dict[str, Array]:
     """Weighted counts (b c) of class numbers (b …), example by example; numbers outside the classes count nowhere.
 
+    >>> from jax import numpy as jnp
     >>> counts = class_counts(jnp.array([[0, 1]]), jnp.array([[0, 0]]), jnp.ones((1, 2)), num_classes=2)
     >>> {name: count.tolist() for name, count in counts.items()}
     {'hits': [[1.0, 0.0]], 'true': [[1.0, 1.0]], 'found': [[2.0, 0.0]]}

@@ -37,7 +37,7 @@ def batch():
 def test_towers_learn_which_belong_together():
     """The figures are those of all pairs at once, though they are measured in batches of four and two."""
     model = two_tower(4, vocabulary_size=13, channels=(4,), width=8)
-    optimizer = optim.optimizer(optim.AdamW(lr=3e-2), total_steps=40)
+    optimizer = optim.optimizer(optim.AdamW(lr=3e-2), total_steps=120)
     whole = batch()
     state = init_state(model, TASK, optimizer, key=jax.random.key(0), batch=whole)
     step = jax.jit(make_step(model, TASK, optimizer))
@@ -57,7 +57,7 @@ def test_towers_learn_which_belong_together():
     assert before["image_to_text"] == pytest.approx(((u @ v.T).argmax(axis=1) == np.arange(6)).mean())
     assert before["text_to_image"] == pytest.approx(((v @ u.T).argmax(axis=1) == np.arange(6)).mean())
     scale = float(state.params["scale"])
-    for _ in range(40):
+    for _ in range(120):
         state, sums = step(state, whole)
     assert set(sums["metrics"]) >= {"loss", "grad_norm"} and "image_to_text" not in sums["metrics"]
     after = figures(state.params)
