@@ -111,6 +111,7 @@ def _test(run_dir: Path, split: str, dataset: Dataset | None, batch_size: int) -
 
     @jax.jit
     def measured(outputs: Any, batch: Any) -> dict[str, Any]:
+        batch = {**batch, "inputs": data.preprocess(opened.schema, batch["inputs"])}  # what an autoencoder tells again
         found = score(opened.task, outputs, batch)
         found["losses"] = score(opened.plain, outputs, batch)["losses"]
         return found if keep_predictions else {k: v for k, v in found.items() if k != "predictions"}

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxnets.types import Array, Batch, Metric, Model, Optimizer, PyTree, Task, TrainState
+from jaxnets.types import Array, Batch, Model, Optimizer, PyTree, Task, TrainState
 
 Sums = dict[str, Any]
 
@@ -279,15 +279,15 @@ def larger_is_better(task: Task, figure: str) -> bool:
 def results(task: Task, sums: Sums) -> dict[str, float]:
     """Metric sums as floats, on the host: the task's own metrics by their `result`, the rest as total / weight.
 
-    Of a metric that collects, `sums` holds what each batch gave, in a list, or nothing while training.
+    Of a metric that collects, `sums` holds what one batch gave, or a list of what each did; nothing while training.
     """
     mean = {name: _mean(value) for name, value in sums.items() if name not in task.metrics}
     own = {name: metric for name, metric in task.metrics.items() if name in sums}
-    return mean | {name: float(metric.result(_whole(metric, sums[name]))) for name, metric in own.items()}
+    return mean | {name: float(metric.result(_whole(sums[name]))) for name, metric in own.items()}
 
 
-def _whole(metric: Metric, sums: PyTree) -> PyTree:
-    return jax.tree.map(lambda *parts: np.concatenate(parts), *sums) if metric.collects else sums
+def _whole(sums: PyTree) -> PyTree:
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *sums) if isinstance(sums, list) else sums
 
 
 def _mean(value: dict[str, Any]) -> float:

@@ -27,6 +27,7 @@ from jaxnets.models.tabular_mlp import TabularMLP as TabularMLP
 from jaxnets.models.tabular_mlp import tabular_mlp as tabular_mlp
 from jaxnets.models.text_encoder import TextEncoder as TextEncoder
 from jaxnets.models.text_encoder import text_encoder as text_encoder
+from jaxnets.models.two_tower import two_tower as two_tower
 from jaxnets.models.unet import UNet as UNet
 from jaxnets.models.unet import unet as unet
 from jaxnets.models.vit import ViT as ViT

@@ -86,5 +86,5 @@ def _figure(title: str, rows: list[list[str]]) -> str:
     return f"<figure><figcaption>{title}</figcaption>{grid(rows, kind='tall')}</figure>"
 
 
-def _share(part: float, whole: float) -> str:
+def _share(part: int | float, whole: int | float) -> str:
     return f"{part / whole:.4f}" if whole else "–"

@@ -81,7 +81,7 @@ def distilled(task: Task, config: Distillation, teacher: Teacher) -> Task:
         return (1.0 - config.weight) * losses + config.weight * taught, weights
 
     metrics = {name: metric._replace(update=_on_own(metric)) for name, metric in task.metrics.items()}
-    return Task(prepare, loss, metrics | {"teacher_kl": mean_metric(apart)}, task.predict)
+    return task._replace(prepare=prepare, loss=loss, metrics=metrics | {"teacher_kl": mean_metric(apart)})
 
 
 def divergence(teacher: Any, student: Any, *, temperature: Any = 1.0) -> Array:

@@ -13,6 +13,7 @@ import pytest
 from jaxnets import models
 from jaxnets.models import (
     audio_resnet,
+    autoencoder,
     cnn,
     ft_transformer,
     gpt,
@@ -23,6 +24,7 @@ from jaxnets.models import (
     resnet50,
     tabular_mlp,
     text_encoder,
+    unet,
     vit,
     vit_b16,
     waveform_resnet,
@@ -30,6 +32,22 @@ from jaxnets.models import (
 from jaxnets.models.layers import DropPath
 
 IMAGE = (4, 8, 8, 3)
+
+
+def told_again(model):
+    """An autoencoder whose outputs are reconstructions alone."""
+
+    def apply(*given, **how):
+        outputs, state = model.apply(*given, **how)
+        return outputs["reconstruction"], state
+
+    def features(*given, **how):
+        outputs, views = model.features(*given, **how)
+        return outputs["reconstruction"], views
+
+    return model._replace(apply=apply, features=features)
+
+
 TINY = {
     "mlp": (lambda **k: mlp(5, widths=(8,), **k), IMAGE),
     "cnn": (lambda **k: cnn(5, channels=(4, 4), hidden=8, **k), IMAGE),
@@ -51,7 +69,10 @@ TINY = {
         lambda **k: text_encoder(5, vocabulary_size=11, width=8, depth=3, heads=2, ngrams=2, buckets=7, **k),
         (4, 8),
     ),
+    "unet": (lambda **k: unet(5, width=4, depth=1, **k), IMAGE),
+    "autoencoder": (lambda **k: told_again(autoencoder(5, embedding=3, widths=(8,), **k)), IMAGE),
 }
+SHAPES = {"gpt": (4, 8, 11), "unet": (4, 8, 8, 5)}  # of outputs, where they are not (4, 5)
 DEEP = {  # what they have that the others lack: bottlenecks, stacks of several blocks
     "resnet34": (lambda **k: resnet34(5, **k), IMAGE),
     "resnet50": (lambda **k: resnet50(5, stem="small", **k), IMAGE),
@@ -72,6 +93,8 @@ FACTORIES = {
     models.AudioResNet: audio_resnet,
     models.WaveformResNet: waveform_resnet,
     models.TextEncoder: text_encoder,
+    models.UNet: unet,
+    models.Autoencoder: autoencoder,
 }
 
 
@@ -96,7 +119,7 @@ def test_shapes_jit_and_state(built):
     name, model, params, state, inputs = built
     eager, same = model.apply(params, state, inputs)
     jitted, _ = jax.jit(model.apply)(params, state, inputs)
-    assert eager.shape == ((4, 8, 11) if name == "gpt" else (4, 5)) and eager.dtype == jnp.float32
+    assert eager.shape == SHAPES.get(name, (4, 5)) and eager.dtype == jnp.float32
     np.testing.assert_allclose(eager, jitted, rtol=2e-5, atol=2e-5)  # fusion reorders float32 sums
     for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(same), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -130,9 +153,8 @@ def test_features_are_named_and_taps_are_added(built):
     _, model, params, state, inputs = built
     outputs, seen = model.features(params, state, inputs)
     np.testing.assert_allclose(outputs, model.apply(params, state, inputs)[0], rtol=1e-4, atol=1e-4)
-    path = next(
-        path for path in seen if re.search(r"blocks\.1$|stage0_first$|^conv0$|dense0$|layer1$|stage0_block0$", path)
-    )
+    names = r"blocks\.1$|stage0_first$|^conv0$|dense0$|layer1$|stage0_block0$|^down0$"
+    path = next(path for path in seen if re.search(names, path))
     same, _ = model.features(params, state, inputs, taps={path: jnp.zeros_like(seen[path])})
     np.testing.assert_array_equal(same, outputs)
     other, _ = model.features(
