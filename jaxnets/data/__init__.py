@@ -1,5 +1,7 @@
 """From a source to ordered, resumable batches."""
 
+from jaxnets.data.arrays.objects import from_arrays as from_arrays
+from jaxnets.data.arrays.objects import from_sequence as from_sequence
 from jaxnets.data.augment import Augmentation as Augmentation
 from jaxnets.data.augment import AutoContrast as AutoContrast
 from jaxnets.data.augment import ColorJitter as ColorJitter

@@ -7,9 +7,11 @@ from typing import Literal
 import numpy as np
 
 from jaxnets.data import images, parquet, synthetic, text, tfds, tokens
+from jaxnets.data.arrays import source as arrays
 from jaxnets.data.augment import Augmentation
 from jaxnets.data.images import Images
 from jaxnets.data.partition import split_rows
+from jaxnets.data.reader import Bad
 from jaxnets.data.schema import Dataset, Schema, Split, moments
 from jaxnets.data.table import source as table
 from jaxnets.data.table.columns import Columns
@@ -18,7 +20,8 @@ from jaxnets.data.tfds import BUILTIN
 from jaxnets.errors import ConfigError, DataError, near
 from jaxnets.types import experiment_dataclass, stage
 
-KINDS = ("tfds", "parquet", "images", "text", "tokens", "table", "synthetic")
+KINDS = ("tfds", "parquet", "images", "text", "tokens", "table", "arrays", "synthetic")
+_FITTED = 4096  # rows that mean and deviation are fitted on, where inputs stay in their file
 
 
 @experiment_dataclass
@@ -67,6 +70,8 @@ def load(config: Data) -> Dataset:
             return _text(config, *text.read(name))
         case "table":
             return table.read(config, name)
+        case "arrays":
+            return _table(config, arrays.read(name, Bad(config.on_bad, most=config.most_bad)))
         case "images":
             return images.read(config, name)
         case "tokens":
@@ -79,19 +84,18 @@ def load(config: Data) -> Dataset:
 def _table(config: Data, table: Table) -> Dataset:
     """Splits, fitted moments and schema of arrays with one row an example."""
     rows = split_rows(config, table.targets, table.classes, table.splits)
-    parts = {name: (table.inputs[ids], table.targets[ids]) for name, ids in rows.items()}
-    train_inputs, train_targets = parts["train"]
-    if len(train_inputs) == 0:
+    if len(rows["train"]) == 0:
         raise DataError(f"{config.source}: the train split is empty; lower data.valid and data.test")
-    mean, std = moments(train_inputs) if config.standardize else ((), ())
+    splits = {name: _part(config, table, ids) for name, ids in rows.items()}
+    mean, std = _moments(table, rows["train"]) if config.standardize else ((), ())
     real = not table.classes
-    target_mean, target_std = moments(train_targets) if real else ((), ())
+    target_mean, target_std = moments(table.targets[rows["train"]]) if real else ((), ())
     schema = Schema(
         source=config.source,
         fingerprint=table.fingerprint,
         input_kind="image" if table.inputs.ndim == 4 else "row",
         input_shape=tuple(table.inputs.shape[1:]),
-        input_dtype=str(table.inputs.dtype),
+        input_dtype="uint8" if table.inputs.dtype == np.uint8 else "float32",
         target_kind="real" if real else "class",
         feature_names=table.feature_names,
         input_mean=mean,
@@ -103,11 +107,20 @@ def _table(config: Data, table: Table) -> Dataset:
         counts=tuple((name, len(ids)) for name, ids in rows.items()),
         files=tuple(table.files.items()),
     )
-    origins = table.origins or ((config.source, 0),)
-    splits = {
-        n: Split({"inputs": x, "targets": y}, len(x), rows=rows[n], origins=origins) for n, (x, y) in parts.items()
-    }
     return Dataset(schema, splits)
+
+
+def _part(config: Data, table: Table, ids: np.ndarray) -> Split:
+    inputs = {} if table.reader else {"inputs": table.inputs[ids]}
+    origins = table.origins or ((config.source, 0),)
+    arrays = inputs | {"targets": table.targets[ids]}
+    return Split(arrays, len(ids), rows=ids, origins=origins, reader=table.reader)
+
+
+def _moments(table: Table, train: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Of all train rows; of inputs that stay in their file, of an even share of them."""
+    share = max(1, len(train) // _FITTED) if table.reader else 1
+    return moments(table.inputs[train[::share]])
 
 
 def is_text(source: str) -> bool:
