@@ -23,6 +23,7 @@ from jaxnets.data.augment import augment as augment
 from jaxnets.data.checks import check as check
 from jaxnets.data.images import Images as Images
 from jaxnets.data.order import Groups as Groups
+from jaxnets.data.order import Mixture as Mixture
 from jaxnets.data.order import order as order
 from jaxnets.data.order import orders as orders
 from jaxnets.data.order import shard as shard

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from jaxnets.data import images, parquet, synthetic, text, tfds, tokens
+from jaxnets.data import images, mixture, parquet, synthetic, text, tfds, tokens
 from jaxnets.data.arrays import source as arrays
 from jaxnets.data.augment import Augmentation
 from jaxnets.data.images import Images
@@ -20,7 +20,7 @@ from jaxnets.data.tfds import BUILTIN
 from jaxnets.errors import ConfigError, DataError, near
 from jaxnets.types import experiment_dataclass, stage
 
-KINDS = ("tfds", "parquet", "images", "text", "tokens", "table", "arrays", "synthetic")
+KINDS = ("tfds", "parquet", "images", "text", "tokens", "table", "arrays", "mixture", "synthetic")
 _FITTED = 4096  # rows that mean and deviation are fitted on, where inputs stay in their file
 
 
@@ -72,6 +72,8 @@ def load(config: Data) -> Dataset:
             return table.read(config, name)
         case "arrays":
             return _table(config, arrays.read(name, Bad(config.on_bad, most=config.most_bad)))
+        case "mixture":
+            return mixture.read(config, name, load)
         case "images":
             return images.read(config, name)
         case "tokens":
@@ -129,7 +131,10 @@ def is_text(source: str) -> bool:
     >>> is_text("text:shakespeare.txt"), is_text("python_text"), is_text("wine")
     (True, True, False)
     """
-    return source.partition(":")[0] in ("text", "tokens", "python_text") or source.startswith("synthetic:tokens")
+    kind, _, name = source.partition(":")
+    if kind == "mixture":
+        return any(is_text(one.source) for one in mixture.sources_of(name))
+    return kind in ("text", "tokens", "python_text") or source.startswith("synthetic:tokens")
 
 
 def _text(config: Data, tokens: np.ndarray, files: dict[str, str], fingerprint: str) -> Dataset:
