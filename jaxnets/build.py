@@ -11,13 +11,17 @@ import jax
 from jaxnets import models, optim, tasks
 from jaxnets.config import Custom, Experiment, variant_name
 from jaxnets.data import (
+    Augmentation,
     ColorJitter,
     LevelOperation,
     Mixup,
     RandAugment,
     RepeatedAugmentation,
     Schema,
+    SpectrumOperation,
+    WaveOperation,
     augment,
+    by_spectrogram,
     preprocess,
 )
 from jaxnets.errors import ConfigError
@@ -35,6 +39,8 @@ _FACTORIES: dict[type, Any] = {
     models.ResNet50: models.resnet50,
     models.ViT: models.vit,
     models.GPT: models.gpt,
+    models.AudioResNet: models.audio_resnet,
+    models.WaveformResNet: models.waveform_resnet,
 }
 _TABULAR: tuple[type, ...] = ()  # models that take the parts of a table as they are
 
@@ -133,11 +139,16 @@ def _own_fields(config: tasks.Classification | tasks.LanguageModelling) -> dict[
 
 def model_batch(experiment: Experiment, schema: Schema, batch: Batch, *, key: Array | None) -> Batch:
     """A batch of the source as a step sees it: preprocessed, and augmented where there is a key to do it with."""
+    stages: tuple[Augmentation, ...] = () if key is None else experiment.data.augment
+    if schema.input_kind == "sound" and key is not None:
+        waves, stages = by_spectrogram(stages)
+        key, own = jax.random.split(key)
+        batch = augment(waves, own, batch, num_classes=len(schema.classes))
     batch = {**batch, "inputs": preprocess(schema, batch["inputs"])}
-    if key is None or not experiment.data.augment:
+    if key is None or not stages:
         return batch
     moments: dict[str, Any] = {"mean": schema.input_mean, "std": schema.input_std}
-    return augment(experiment.data.augment, key, batch, num_classes=len(schema.classes), **moments)
+    return augment(stages, key, batch, num_classes=len(schema.classes), **moments)
 
 
 def _on_raw_data(task: Task, experiment: Experiment, schema: Schema) -> Task:
@@ -209,6 +220,7 @@ def check_schema(experiment: Experiment, schema: Schema) -> None:
     images = (models.CNN, models.ResNet9, models.ResNet18, models.ResNet34, models.ResNet50, models.ViT)
     if isinstance(experiment.model, images) and schema.input_kind != "image":
         raise ConfigError(f"model {name} takes images, but {schema.source} holds {schema.input_kind}s; use mlp or gpt")
+    _check_sound(experiment, schema, name)
     if isinstance(experiment.model, models.MLP) and schema.input_kind == "token":
         raise ConfigError(f"model mlp takes rows or images, but {schema.source} holds tokens; use gpt")
     if isinstance(experiment.model, models.GPT) and schema.input_kind == "table":
@@ -240,16 +252,34 @@ def check_schema(experiment: Experiment, schema: Schema) -> None:
         )
 
 
+def _check_sound(experiment: Experiment, schema: Schema, name: str) -> None:
+    """Raises ConfigError if a model of sound gets something else, or the other view of it."""
+    if not isinstance(experiment.model, models.AudioResNet | models.WaveformResNet):
+        return
+    if schema.sound is None:
+        raise ConfigError(f"model {name} takes sounds, but {schema.source} holds {schema.input_kind}s; use mlp or cnn")
+    if isinstance(experiment.model, models.AudioResNet) != bool(schema.sound.mels):
+        raise ConfigError(
+            f"model {name} does not fit data.audio.mels {schema.sound.mels or None}; audioresnet takes a spectrogram "
+            "of some mels, waveformresnet the samples: set it to none"
+        )
+
+
 def _check_augment(experiment: Experiment, schema: Schema) -> None:
     stages = experiment.data.augment
     if stages and schema.input_kind == "token":
         raise ConfigError(f"data.augment holds image operations, but {schema.source} holds tokens; use an empty tuple")
     for index, stage in enumerate(stages):
         name = type(stage).__name__.lower()
-        if schema.input_kind != "image" and not isinstance(stage, Mixup | RepeatedAugmentation):
+        taken = "sound" if isinstance(stage, WaveOperation | SpectrumOperation) else "image"
+        if schema.input_kind != taken and not isinstance(stage, Mixup | RepeatedAugmentation):
             raise ConfigError(
-                f"data.augment.{index} {name} takes images, but {schema.source} holds {schema.input_kind}s; "
+                f"data.augment.{index} {name} takes {taken}s, but {schema.source} holds {schema.input_kind}s; "
                 "use mixup or repeatedaugmentation"
+            )
+        if isinstance(stage, SpectrumOperation) and schema.sound is not None and not schema.sound.mels:
+            raise ConfigError(
+                f"data.augment.{index} {name} takes spectrograms, but data.audio.mels is none; set it, or leave it out"
             )
         if isinstance(stage, LevelOperation | RandAugment) and schema.input_dtype != "uint8":
             raise ConfigError(

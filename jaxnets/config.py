@@ -22,7 +22,7 @@ from jaxnets import optim, tasks
 from jaxnets.data import Data, RandomErasing, RepeatedAugmentation
 from jaxnets.errors import ConfigError, near
 from jaxnets.loop import Loop
-from jaxnets.models import CNN, GPT, MLP, ResNet9, ResNet18, ResNet34, ResNet50, ViT
+from jaxnets.models import CNN, GPT, MLP, AudioResNet, ResNet9, ResNet18, ResNet34, ResNet50, ViT, WaveformResNet
 from jaxnets.models.layers import TRANSFERS
 from jaxnets.parallel import Plan
 from jaxnets.types import Model, experiment_dataclass, number, stage
@@ -41,7 +41,9 @@ class Experiment:
     """All that a run depends on. Numbers are traced, everything else is structure."""
 
     data: Data = stage(Data())
-    model: MLP | CNN | ResNet9 | ResNet18 | ResNet34 | ResNet50 | ViT | GPT | Custom = stage(MLP())
+    model: MLP | CNN | ResNet9 | ResNet18 | ResNet34 | ResNet50 | ViT | GPT | AudioResNet | WaveformResNet | Custom = (
+        stage(MLP())
+    )
     task: tasks.Classification | tasks.Regression | tasks.LanguageModelling = stage(tasks.Classification())
     optim: optim.Optim = stage(optim.AdamW())
     plan: Plan = stage(Plan())
@@ -114,6 +116,10 @@ _RULES: dict[str, tuple[Any, str]] = {
     "most_bad": _NOT_NEGATIVE,
     "words": _NOT_NEGATIVE,
     "epochs": _POSITIVE,
+    "decibels": _NOT_NEGATIVE,
+    **dict.fromkeys(("share", "time_share", "mel_share"), _PART),
+    **dict.fromkeys(("time_change", "mel_change"), _SHARE),
+    **dict.fromkeys(("seconds", "frame_seconds", "hop_seconds", "range_db"), _POSITIVE),
     "save_minutes": _POSITIVE,
     **dict.fromkeys(
         ("data", "fsdp", "tensor"),

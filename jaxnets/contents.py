@@ -14,6 +14,7 @@ from jaxnets.build import model_batch
 from jaxnets.columns import columns
 from jaxnets.config import Experiment
 from jaxnets.data import Dataset, Schema
+from jaxnets.data.audio.picture import pictures
 from jaxnets.report import sheet
 from jaxnets.report.document import check_out
 
@@ -104,7 +105,9 @@ def examples(experiment: Experiment, dataset: Dataset) -> list[sheet.Example]:
     batch = batch_at(experiment, train, 0)
     if schema.input_kind == "table":
         batch = {**batch, "inputs": evaluate.shown(batch["inputs"], schema)}
-    shown = _augmented(experiment, schema, batch) if schema.input_kind == "image" else batch
+    shown = _augmented(experiment, schema, batch) if schema.input_kind in ("image", "sound") else batch
+    if schema.sound is not None:
+        batch, shown = ({**one, "inputs": pictures(one["inputs"], schema.sound)} for one in (batch, shown))
     return [
         sheet.Example(
             int(batch["id"][i]),

@@ -14,6 +14,8 @@ import numpy as np
 
 from jaxnets import evaluate
 from jaxnets.data import Schema
+from jaxnets.data.audio.decoding import SUFFIXES as SOUNDS
+from jaxnets.data.audio.decoding import BadSound, read_wave
 from jaxnets.data.table.reading import SUFFIXES
 from jaxnets.data.table.source import encode_file
 from jaxnets.errors import DataError, UsageError
@@ -58,12 +60,14 @@ def _read(file: Path, schema: Schema) -> Any:
         return _read_array(file, schema)
     if suffix in _IMAGES and schema.input_kind == "image":
         return _read_image(file, schema)
+    if suffix in SOUNDS and schema.sound is not None:
+        return _read_sound(file, schema.input_shape[0], schema.sound.rate)
     if suffix in (".csv", ".parquet", ".jsonl") and schema.input_kind == "row":
         return _read_table(file, schema)
     if suffix == ".txt" and schema.input_kind == "token":
         return np.frombuffer(file.read_bytes()[-schema.input_shape[0] :], np.uint8)[None]
     allowed = {"image": (".npy", *_IMAGES), "row": (".npy", ".csv", ".parquet", ".jsonl"), "token": (".npy", ".txt")}
-    allowed["table"] = SUFFIXES
+    allowed |= {"table": SUFFIXES, "sound": (".npy", *SOUNDS)}
     raise DataError(f"{file}: this run takes {schema.input_kind}s; give {', '.join(allowed[schema.input_kind])}")
 
 
@@ -89,6 +93,13 @@ def _read_image(file: Path, schema: Schema) -> np.ndarray:
     except (UnidentifiedImageError, OSError) as error:
         raise DataError(f"{file} is not a readable image: {error}") from error
     return pixels.reshape(1, height, width, channels)
+
+
+def _read_sound(file: Path, samples: int, rate: int) -> np.ndarray:
+    try:
+        return read_wave(file, rate=rate, samples=samples)[None]
+    except (BadSound, OSError) as error:
+        raise DataError(f"{file}: {error}; give a file that can be played") from error
 
 
 def _read_table(file: Path, schema: Schema) -> np.ndarray:

@@ -56,6 +56,7 @@ def _check_fit(name: str, teacher: Schema, student: Schema) -> None:
         ("input_shape", "inputs of shape"),
         ("input_dtype", "inputs of dtype"),
         ("columns", "columns fitted as"),
+        ("sound", "sound seen as"),
         ("feature_names", "features"),
         ("classes", "classes"),
         ("vocabulary_size", "a vocabulary of"),

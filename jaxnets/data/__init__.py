@@ -2,6 +2,7 @@
 
 from jaxnets.data.arrays.objects import from_arrays as from_arrays
 from jaxnets.data.arrays.objects import from_sequence as from_sequence
+from jaxnets.data.audio.source import Audio as Audio
 from jaxnets.data.augment import Augmentation as Augmentation
 from jaxnets.data.augment import AutoContrast as AutoContrast
 from jaxnets.data.augment import ColorJitter as ColorJitter
@@ -10,16 +11,24 @@ from jaxnets.data.augment import CutMix as CutMix
 from jaxnets.data.augment import Cutout as Cutout
 from jaxnets.data.augment import Equalize as Equalize
 from jaxnets.data.augment import Flip as Flip
+from jaxnets.data.augment import Gain as Gain
 from jaxnets.data.augment import Invert as Invert
 from jaxnets.data.augment import LevelOperation as LevelOperation
 from jaxnets.data.augment import Mixup as Mixup
+from jaxnets.data.augment import Noise as Noise
 from jaxnets.data.augment import Posterize as Posterize
 from jaxnets.data.augment import RandAugment as RandAugment
 from jaxnets.data.augment import RandomErasing as RandomErasing
 from jaxnets.data.augment import RepeatedAugmentation as RepeatedAugmentation
 from jaxnets.data.augment import Sharpness as Sharpness
+from jaxnets.data.augment import Shift as Shift
 from jaxnets.data.augment import Solarize as Solarize
+from jaxnets.data.augment import SpecAugment as SpecAugment
+from jaxnets.data.augment import SpectrumOperation as SpectrumOperation
+from jaxnets.data.augment import SpectrumWarp as SpectrumWarp
+from jaxnets.data.augment import WaveOperation as WaveOperation
 from jaxnets.data.augment import augment as augment
+from jaxnets.data.augment import by_spectrogram as by_spectrogram
 from jaxnets.data.checks import check as check
 from jaxnets.data.images import Images as Images
 from jaxnets.data.order import Groups as Groups

@@ -54,6 +54,16 @@ class Listing:
         """Where file `index` lies."""
         return self.root / self.paths[index]
 
+    def take(self, indices: Sequence[int]) -> Listing:
+        """These files alone; the classes stay."""
+        return dataclasses.replace(
+            self,
+            paths=tuple(self.paths[i] for i in indices),
+            labels=None if self.labels is None else self.labels[np.asarray(indices, np.int64)],
+            splits=tuple(self.splits[i] for i in indices) if self.splits else (),
+            columns={name: tuple(column[i] for i in indices) for name, column in self.columns.items()},
+        )
+
     def known_by(self) -> dict[str, str]:
         """{root: sha256} of every path, size and label, and of the beginnings of up to 256 files evenly among them."""
         digest = hashlib.sha256()

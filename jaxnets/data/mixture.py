@@ -150,6 +150,7 @@ def _joined(splits: Sequence[Split]) -> Split:
         {},
         sum(split.length for split in splits),
         splits[0].window,
+        splits[0].window or 1,
         rows=np.concatenate(rows),
         origins=origins,
         reader=None if plain else Parts(splits, begins),

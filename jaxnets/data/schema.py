@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnets.data.audio.spectrum import Sound, log_mel
 from jaxnets.data.order import Groups, Mixture
 from jaxnets.data.reader import Reader
 from jaxnets.data.table.columns import Column
@@ -38,11 +39,12 @@ class Schema:
     fingerprint: sha256 of the content; files: (name, sha256) of what it was read from
     parts: of inputs that are a dict of arrays; none = inputs are one array of input_shape and input_dtype
     columns: of a table, each with what was fitted to it
+    sound: how a model sees waves of input_shape; its mean and deviation are of bands, or of all samples
     """
 
     source: str
     fingerprint: str
-    input_kind: Literal["image", "row", "token", "table"]
+    input_kind: Literal["image", "row", "token", "table", "sound"]
     input_shape: tuple[int, ...]
     input_dtype: str
     target_kind: Literal["class", "real", "token", "labels"]
@@ -58,6 +60,7 @@ class Schema:
     files: tuple[tuple[str, str], ...] = ()
     parts: tuple[Part, ...] = ()
     columns: tuple[Column, ...] = ()
+    sound: Sound | None = None
 
     @property
     def num_outputs(self) -> int:
@@ -83,6 +86,8 @@ class Schema:
             return {part.name: jax.ShapeDtypeStruct((batch, *part.shape), part.dtype) for part in self.parts}
         if self.input_kind == "token":
             return jax.ShapeDtypeStruct((batch, *(self.input_shape if length is None else (length,))), "int32")
+        if self.sound is not None and not raw:
+            return jax.ShapeDtypeStruct((batch, *self.sound.shape(*self.input_shape)), "float32")
         return jax.ShapeDtypeStruct((batch, *self.input_shape), self.input_dtype if raw else "float32")
 
     def to_json(self) -> dict[str, Any]:
@@ -91,6 +96,7 @@ class Schema:
         nested = {
             "parts": [part._asdict() for part in self.parts],
             "columns": [column.to_json() for column in self.columns],
+            "sound": None if self.sound is None else self.sound._asdict(),
         }
         return values | {"counts": dict(self.counts), "files": dict(self.files)} | nested
 
@@ -108,6 +114,7 @@ class Schema:
         parts: Any = [{n: tuple(v) if isinstance(v, list) else v for n, v in part.items()} for part in values["parts"]]
         values["parts"] = tuple(Part(**part) for part in parts)
         values["columns"] = tuple(map(Column.from_json, values["columns"]))
+        values["sound"] = None if values["sound"] is None else Sound(**values["sound"])
         kinds = typing.get_type_hints(cls)
         typed: dict[str, Any] = {n: tuple(v) if typing.get_origin(kinds[n]) is tuple else v for n, v in values.items()}
         return cls(**typed)
@@ -161,13 +168,15 @@ class Dataset(NamedTuple):
 
 
 def preprocess(schema: Schema, inputs: Any) -> Any:
-    """Raw inputs as a model takes them: images scaled to 0..1, rows and images standardised, all else as it is.
+    """Raw inputs as a model takes them: images scaled to 0..1, sound as log-mel, all of it standardised, else as it is.
 
     The rows of a table were encoded on the host already, by `data.table.encoding`.
     """
     if schema.input_kind in ("token", "table"):
         return inputs
     inputs = jnp.asarray(inputs)
+    if schema.sound is not None and schema.sound.mels:
+        inputs = log_mel(inputs, schema.sound)
     x = inputs.astype(jnp.float32) / 255.0 if inputs.dtype == jnp.uint8 else inputs.astype(jnp.float32)
     if not schema.input_mean:
         return x

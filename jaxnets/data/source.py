@@ -8,6 +8,8 @@ import numpy as np
 
 from jaxnets.data import images, mixture, parquet, synthetic, text, tfds, tokens
 from jaxnets.data.arrays import source as arrays
+from jaxnets.data.audio import source as audio
+from jaxnets.data.audio.source import Audio
 from jaxnets.data.augment import Augmentation
 from jaxnets.data.images import Images
 from jaxnets.data.partition import split_rows
@@ -20,7 +22,7 @@ from jaxnets.data.tfds import BUILTIN
 from jaxnets.errors import ConfigError, DataError, near
 from jaxnets.types import experiment_dataclass, stage
 
-KINDS = ("tfds", "parquet", "images", "text", "tokens", "table", "arrays", "mixture", "synthetic")
+KINDS = ("tfds", "parquet", "images", "audio", "text", "tokens", "table", "arrays", "mixture", "synthetic")
 _FITTED = 4096  # rows that mean and deviation are fitted on, where inputs stay in their file
 
 
@@ -44,9 +46,12 @@ class Data:
     on_bad: Literal["stop", "skip"] = "stop"  # at a row that cannot be read; what is skipped counts nothing
     most_bad: int = 100  # rows that may be skipped before it stops after all
     target: str | None = None  # the column of a table that is learned, or several with commas between them
-    split_by: str = "random"  # or order, sklearn, column:NAME, file:PATH (rows of the test split); for tables
+    split_by: str = "random"  # or order, sklearn, column:NAME, file:PATH (rows of the test split), where:COLUMN=REGEX
+    # (such rows are the test split), group:COLUMN (whole groups are, one a fold); for tables and files
+    names: str | None = None  # what the names of files hold, as in {label}_{speaker}_{index}.wav
     columns: Columns = stage(Columns())  # how the columns of a table are read and fitted
     images: Images = stage(Images())  # how encoded images that are read while training become arrays
+    audio: Audio = stage(Audio())  # how files of sound become arrays
 
 
 def load(config: Data) -> Dataset:
@@ -74,6 +79,8 @@ def load(config: Data) -> Dataset:
             return _table(config, arrays.read(name, Bad(config.on_bad, most=config.most_bad)))
         case "mixture":
             return mixture.read(config, name, load)
+        case "audio":
+            return audio.read(config, name)
         case "images":
             return images.read(config, name)
         case "tokens":
@@ -89,7 +96,7 @@ def _table(config: Data, table: Table) -> Dataset:
     if len(rows["train"]) == 0:
         raise DataError(f"{config.source}: the train split is empty; lower data.valid and data.test")
     splits = {name: _part(config, table, ids) for name, ids in rows.items()}
-    mean, std = _moments(table, rows["train"]) if config.standardize else ((), ())
+    mean, std = _moments(table, splits["train"]) if config.standardize else ((), ())
     real = not table.classes
     target_mean, target_std = moments(table.targets[rows["train"]]) if real else ((), ())
     schema = Schema(
@@ -97,7 +104,7 @@ def _table(config: Data, table: Table) -> Dataset:
         fingerprint=table.fingerprint,
         input_kind="image" if table.inputs.ndim == 4 else "row",
         input_shape=tuple(table.inputs.shape[1:]),
-        input_dtype="uint8" if table.inputs.dtype == np.uint8 else "float32",
+        input_dtype=table.reader.leaves["inputs"].dtype if table.reader else str(table.inputs.dtype),
         target_kind="real" if real else "class",
         feature_names=table.feature_names,
         input_mean=mean,
@@ -119,10 +126,11 @@ def _part(config: Data, table: Table, ids: np.ndarray) -> Split:
     return Split(arrays, len(ids), rows=ids, origins=origins, reader=table.reader)
 
 
-def _moments(table: Table, train: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _moments(table: Table, train: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Of all train rows; of inputs that stay in their file, of an even share of them."""
-    share = max(1, len(train) // _FITTED) if table.reader else 1
-    return moments(table.inputs[train[::share]])
+    if table.reader is None:
+        return moments(train.arrays["inputs"])
+    return moments(table.inputs[train.row(np.arange(0, train.length, max(1, train.length // _FITTED)))])
 
 
 def is_text(source: str) -> bool:

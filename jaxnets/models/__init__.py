@@ -1,5 +1,7 @@
 """Model functions: each factory gives a `Model`, a pair of pure functions; beside each stands its config."""
 
+from jaxnets.models.audio_resnet import AudioResNet as AudioResNet
+from jaxnets.models.audio_resnet import audio_resnet as audio_resnet
 from jaxnets.models.cnn import CNN as CNN
 from jaxnets.models.cnn import cnn as cnn
 from jaxnets.models.gpt import GPT as GPT
@@ -22,3 +24,5 @@ from jaxnets.models.vit import vit as vit
 from jaxnets.models.vit import vit_b16 as vit_b16
 from jaxnets.models.vit import vit_s16 as vit_s16
 from jaxnets.models.vit import vit_ti16 as vit_ti16
+from jaxnets.models.waveform_resnet import WaveformResNet as WaveformResNet
+from jaxnets.models.waveform_resnet import waveform_resnet as waveform_resnet

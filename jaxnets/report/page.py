@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxnets.config import flatten
 from jaxnets.data import Schema
+from jaxnets.data.audio.picture import pictures
 from jaxnets.files import write_atomically
 from jaxnets.report import confusion, folder, intervals, svg, training
 from jaxnets.report.document import as_text, document, grid, picture, section, word
@@ -125,10 +126,11 @@ def _most_wrong(schema: Schema, table: dict[str, np.ndarray]) -> str:
     if schema.input_kind == "token":
         texts = [(table["loss"][row], as_text(tokens)) for row, tokens in zip(rows, table["wrong_inputs"], strict=True)]
         return "".join(f"<p>{loss:.3f} nats per token</p><pre>{html.escape(text)}</pre>" for loss, text in texts[:6])
-    if schema.input_kind == "image":
+    if schema.input_kind in ("image", "sound"):
+        inputs = table["wrong_inputs"] if schema.sound is None else pictures(table["wrong_inputs"], schema.sound)
         cells = [
             f'<div><img alt="row {table["row"][row]}" src="{picture(image)}">{_verdict(schema, table, row)}</div>'
-            for row, image in zip(rows, table["wrong_inputs"], strict=True)
+            for row, image in zip(rows, inputs, strict=True)
         ]
         return f'<div class="wrongs">{"".join(cells)}</div>'
     return _wrong_rows(schema, table, rows[:10])

@@ -11,7 +11,19 @@ import numpy as np
 import pytest
 
 from jaxnets import models
-from jaxnets.models import cnn, gpt, mlp, resnet9, resnet18, resnet34, resnet50, vit, vit_b16
+from jaxnets.models import (
+    audio_resnet,
+    cnn,
+    gpt,
+    mlp,
+    resnet9,
+    resnet18,
+    resnet34,
+    resnet50,
+    vit,
+    vit_b16,
+    waveform_resnet,
+)
 from jaxnets.models.layers import DropPath
 
 IMAGE = (4, 8, 8, 3)
@@ -28,6 +40,8 @@ TINY = {
         IMAGE,
     ),
     "gpt": (lambda **k: gpt(11, context=8, width=8, depth=3, heads=2, **k), (4, 8)),
+    "audio_resnet": (lambda **k: audio_resnet(5, width=4, depths=(1, 1), **k), (4, 12, 9)),
+    "waveform_resnet": (lambda **k: waveform_resnet(5, width=4, depths=(1, 1), **k), (4, 300)),
 }
 DEEP = {  # what they have that the others lack: bottlenecks, stacks of several blocks
     "resnet34": (lambda **k: resnet34(5, **k), IMAGE),
@@ -37,7 +51,8 @@ RESNET18 = pytest.param("resnet18", marks=pytest.mark.slow)  # where resnet9 and
 ALL = [*TINY, *(pytest.param(name, marks=pytest.mark.slow) for name in DEEP)]
 FACTORIES = {
     models.MLP: mlp, models.CNN: cnn, models.ResNet9: resnet9, models.ResNet18: resnet18, models.ResNet34: resnet34,
-    models.ResNet50: resnet50, models.ViT: vit, models.GPT: gpt,
+    models.ResNet50: resnet50, models.ViT: vit, models.GPT: gpt, models.AudioResNet: audio_resnet,
+    models.WaveformResNet: waveform_resnet,
 }  # fmt: skip
 
 
@@ -96,7 +111,9 @@ def test_features_are_named_and_taps_are_added(built):
     _, model, params, state, inputs = built
     outputs, seen = model.features(params, state, inputs)
     np.testing.assert_allclose(outputs, model.apply(params, state, inputs)[0], rtol=1e-4, atol=1e-4)
-    path = next(path for path in seen if re.search(r"blocks\.1$|stage0_first$|^conv0$|dense0$|layer1$", path))
+    path = next(
+        path for path in seen if re.search(r"blocks\.1$|stage0_first$|^conv0$|dense0$|layer1$|stage0_block0$", path)
+    )
     same, _ = model.features(params, state, inputs, taps={path: jnp.zeros_like(seen[path])})
     np.testing.assert_array_equal(same, outputs)
     other, _ = model.features(

@@ -2,6 +2,7 @@
 
 Images are (b h w c) and standardised: a pixel of 0 is the mean of its channel over the train split, 1 a deviation.
 Operations on levels from 0 to 255 undo that, by the `mean` and `std` given, and do it again.
+Sound is changed twice: as waves (b t) before the spectrogram is taken, and as a standardised spectrogram (b n m).
 """
 
 from __future__ import annotations
@@ -36,8 +37,20 @@ from jaxnets.data.augment.randaugment import RandAugment as RandAugment
 from jaxnets.data.augment.randaugment import rand_augment as rand_augment
 from jaxnets.data.augment.repeat import RepeatedAugmentation as RepeatedAugmentation
 from jaxnets.data.augment.repeat import repeat as repeat
+from jaxnets.data.augment.spectrum import SpecAugment as SpecAugment
+from jaxnets.data.augment.spectrum import SpectrumWarp as SpectrumWarp
+from jaxnets.data.augment.spectrum import spec_augment as spec_augment
+from jaxnets.data.augment.spectrum import spectrum_warp as spectrum_warp
+from jaxnets.data.augment.wave import Gain as Gain
+from jaxnets.data.augment.wave import Noise as Noise
+from jaxnets.data.augment.wave import Shift as Shift
+from jaxnets.data.augment.wave import gain as gain
+from jaxnets.data.augment.wave import noise as noise
+from jaxnets.data.augment.wave import shift as shift
 from jaxnets.types import Array, Batch
 
+WaveOperation = Gain | Shift | Noise
+SpectrumOperation = SpecAugment | SpectrumWarp
 Augmentation = (
     Flip
     | Crop
@@ -54,6 +67,8 @@ Augmentation = (
     | Mixup
     | CutMix
     | RepeatedAugmentation
+    | WaveOperation
+    | SpectrumOperation
 )
 
 
@@ -79,9 +94,38 @@ def augment(
                 batch = mixup(own, batch, alpha=alpha, num_classes=num_classes)
             case CutMix(alpha=alpha):
                 batch = cutmix(own, batch, alpha=alpha, num_classes=num_classes)
+            case Gain() | Shift() | Noise() | SpecAugment() | SpectrumWarp():
+                batch = {**batch, "inputs": _on_sound(stage, own, batch["inputs"])}
             case _:
                 batch = {**batch, "inputs": _on_images(stage, own, batch["inputs"], mean, std)}
     return batch
+
+
+def by_spectrogram(stages: tuple[Augmentation, ...]) -> tuple[tuple[Augmentation, ...], tuple[Augmentation, ...]]:
+    """The stages that take waves, and those that take what a model sees of them, each in order.
+
+    >>> by_spectrogram((SpecAugment(), Gain(), Mixup()))[0]
+    (Gain(decibels=6.0),)
+    """
+    early = (Gain, Shift, Noise, RepeatedAugmentation)
+    return (
+        tuple(stage for stage in stages if isinstance(stage, early)),
+        tuple(stage for stage in stages if not isinstance(stage, early)),
+    )
+
+
+def _on_sound(stage: WaveOperation | SpectrumOperation, key: Array, sound: Array) -> Array:
+    match stage:
+        case Gain(decibels=decibels):
+            return gain(key, sound, decibels=decibels)
+        case Shift(share=share):
+            return shift(key, sound, share=share)
+        case Noise(least_db=least_db, most_db=most_db):
+            return noise(key, sound, least_db=least_db, most_db=most_db)
+        case SpecAugment():
+            return spec_augment(key, sound, stage)
+        case SpectrumWarp():
+            return spectrum_warp(key, sound, stage)
 
 
 def _on_images(stage: Augmentation, key: Array, images: Array, mean: Sequence[float], std: Sequence[float]) -> Array:

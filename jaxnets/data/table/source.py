@@ -155,7 +155,7 @@ def _rows(config: Data, reader: reading.Reader, target: targets.Target, own: Any
 
 def _column(reader: reading.Reader, name: str, source: str) -> list[Any]:
     if name not in reader.names:
-        raise ConfigError(f"data.split_by column:{name} is no column of {source}{near(name, reader.names)}")
+        raise ConfigError(f"data.split_by {config.split_by}: {name} is no column of {source}{near(name, reader.names)}")
     return [text for _, chunk in reader.chunks([name]) for text in values.texts(chunk[name]).to_pylist()]
 
 
@@ -176,10 +176,10 @@ def _fitted(
         low, high = np.searchsorted(taken, (start, start + chunk.num_rows))
         parts.append(chunk.take(pyarrow.array(taken[low:high] - start)))
     table = pyarrow.concat_tables(parts, promote_options="permissive")
-    split_column = config.split_by.removeprefix("column:") if config.split_by.startswith("column:") else None
+    way, _, split_column = config.split_by.partition(":")
     columns = []
     for name in features:
-        wanted = "drop" if name == split_column else types.get(name)
+        wanted = "drop" if name == split_column and way in ("column", "group") else types.get(name)
         try:
             columns.append(fitting.fit(name, table[name], wanted, config.columns))
         except values.BadValue as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxnets.data import grouping
 from jaxnets.data.place import locate
 from jaxnets.data.table.reading import SPLITS
 from jaxnets.errors import ConfigError, DataError, near
@@ -16,7 +17,7 @@ from jaxnets.errors import ConfigError, DataError, near
 if TYPE_CHECKING:
     from jaxnets.data.source import Data
 
-_WAYS = ("random", "order", "sklearn", "column:NAME", "file:PATH")
+_WAYS = ("random", "order", "sklearn", "column:NAME", "file:PATH", "where:COLUMN=REGEX", "group:COLUMN")
 
 
 def split_by(config: Data, length: int, column: Callable[[str], list[Any]]) -> dict[str, np.ndarray]:
@@ -24,8 +25,14 @@ def split_by(config: Data, length: int, column: Callable[[str], list[Any]]) -> d
 
     sklearn: the test rows are those of `train_test_split(rows, test_size=data.test, random_state=data.split_seed)`
     order:   the last rows are the test split, those before them the validation split
+    where:   the test rows are those whose column a regular expression fits
+    group:   the test rows are whole groups, those of a fold where there are folds; valid is drawn from the rest
     """
     way, _, name = config.split_by.partition(":")
+    if config.folds is not None and way != "group":
+        raise ConfigError(
+            f"data.folds {config.folds} says nothing with data.split_by {config.split_by!r}; use random or group:COLUMN"
+        )
     everything = np.arange(length)
     match way, bool(name):
         case "order", False:
@@ -36,6 +43,10 @@ def split_by(config: Data, length: int, column: Callable[[str], list[Any]]) -> d
             test = np.random.RandomState(config.split_seed).permutation(length)[: math.ceil(config.test * length)]
         case "file", True:
             test = _rows_of_file(locate(name) or Path(name), length)
+        case "where", True:
+            test = grouping.fitting(name, column)
+        case "group", True:
+            test = grouping.left_out(config, name, column(name))
         case "column", True:
             return _by_column(name, column(name))
         case _:

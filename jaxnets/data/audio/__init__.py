@@ -1,0 +1,1 @@
+"""Sound from files: decoded on the host, seen as a spectrogram on the device."""
