@@ -6,13 +6,13 @@ from typing import Literal
 
 import numpy as np
 
-from jaxnets.data import images, mixture, parquet, synthetic, text, tfds, tokens
+from jaxnets.data import image_files, images, mixture, parquet, synthetic, text, tfds, tokens
 from jaxnets.data.arrays import source as arrays
 from jaxnets.data.audio import source as audio
 from jaxnets.data.audio.source import Audio
 from jaxnets.data.augment import Augmentation
-from jaxnets.data.images import Images
 from jaxnets.data.partition import split_rows
+from jaxnets.data.pictures import Images
 from jaxnets.data.reader import Bad
 from jaxnets.data.schema import Dataset, Schema, Split, moments
 from jaxnets.data.table import source as table
@@ -82,7 +82,7 @@ def load(config: Data) -> Dataset:
         case "audio":
             return audio.read(config, name)
         case "images":
-            return images.read(config, name)
+            return (image_files if image_files.lists(name) else images).read(config, name)
         case "tokens":
             return tokens.read(config, name)
         case "synthetic":
