@@ -25,6 +25,7 @@ from jaxnets.data import (
     preprocess,
 )
 from jaxnets.errors import ConfigError
+from jaxnets.models.tables import flatten
 from jaxnets.optim.loss_scale import FIRST
 from jaxnets.step import Sums, init_state, make_step, merge_params
 from jaxnets.tasks import Distillation, Teacher
@@ -41,6 +42,8 @@ _FACTORIES: dict[type, Any] = {
     models.GPT: models.gpt,
     models.AudioResNet: models.audio_resnet,
     models.WaveformResNet: models.waveform_resnet,
+    models.UNet: models.unet,
+    models.Autoencoder: models.autoencoder,
 }
 _TABULAR: tuple[type, ...] = ()  # models that take the parts of a table as they are
 
@@ -114,9 +117,28 @@ def build_model(experiment: Experiment, schema: Schema) -> Model:
         return config.model
     fields = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     if schema.input_kind == "table" and isinstance(config, _TABULAR):
-        return _FACTORIES[type(config)](schema.num_outputs, cardinalities=schema.cardinalities, **fields)
-    model = _FACTORIES[type(config)](schema.num_outputs, **fields)
+        return _FACTORIES[type(config)](outputs_of(experiment, schema), cardinalities=schema.cardinalities, **fields)
+    model = _FACTORIES[type(config)](outputs_of(experiment, schema), **fields)
     return models.on_table(model, schema.cardinalities) if schema.input_kind == "table" else model
+
+
+def outputs_of(experiment: Experiment, schema: Schema) -> int:
+    """How many numbers a model gives for what the task reads: classes, targets, quantiles, or an example's values."""
+    match experiment.task:
+        case tasks.Ordinal():
+            return len(schema.classes) - 1
+        case tasks.QuantileRegression(quantiles=quantiles):
+            return len(quantiles) * len(schema.target_names)
+        case tasks.Autoencoding():
+            return jax.eval_shape(_flat(schema), schema.inputs(1, raw=False)).shape[-1]
+    return schema.num_outputs
+
+
+def _flat(schema: Schema) -> Any:
+    """The inputs of any data as one array (b n)."""
+    if schema.input_kind == "table":
+        return lambda inputs: flatten(inputs, schema.cardinalities)
+    return lambda inputs: inputs.reshape(inputs.shape[0], -1)
 
 
 def build_task(experiment: Experiment, schema: Schema) -> Task:
@@ -130,6 +152,16 @@ def build_task(experiment: Experiment, schema: Schema) -> Task:
         case tasks.LanguageModelling() as config:
             fields = _own_fields(config)
             return tasks.language_modelling(schema.vocabulary_size, **fields)
+        case tasks.MultiLabel(positive_weight=positive_weight):
+            return tasks.multi_label(positive_weight=positive_weight)
+        case tasks.Ordinal():
+            return tasks.ordinal(len(schema.classes))
+        case tasks.QuantileRegression(quantiles=quantiles):
+            return tasks.quantile_regression(schema.target_mean, schema.target_std, quantiles=quantiles)
+        case tasks.Segmentation(ignore_index=ignore_index):
+            return tasks.segmentation(len(schema.classes), ignore_index=ignore_index)
+        case tasks.Autoencoding(noise=noise):
+            return tasks.autoencoding(noise=noise, flat=_flat(schema))
     raise ConfigError(f"task {type(experiment.task).__name__} cannot be built")
 
 
@@ -183,10 +215,11 @@ def check_model(parts: Parts, schema: Schema, experiment: Experiment, batch: PyT
         raise ConfigError(f"model {name} does not fit {source}, whose inputs are {schema.input_shape}: {first}; "
                           "change the model's sizes") from error  # fmt: skip
     found = getattr(outputs, "shape", None)
-    if found is not None and (len(found) < 2 or found[-1] != schema.num_outputs):
+    needed = outputs_of(experiment, schema)
+    if found is not None and (len(found) < 2 or found[-1] != needed):
         raise ConfigError(
-            f"model {name} gives outputs of {found}, but {source} needs {schema.num_outputs} an example: "
-            f"({found[0] if found else 'b'}, …, {schema.num_outputs}); change its last layer"
+            f"model {name} gives outputs of {found}, but {source} needs {needed} an example: "
+            f"({found[0] if found else 'b'}, …, {needed}); change its last layer"
         )
     return state
 
@@ -200,10 +233,11 @@ def _outputs(parts: Parts) -> Any:
 
 
 _TASKS: dict[str, tuple[str, ...]] = {  # of a kind of target
-    "class": ("classification",),
-    "labels": ("multilabel",),
-    "real": ("regression",),
+    "class": ("classification", "ordinal", "autoencoding"),
+    "labels": ("multilabel", "autoencoding"),
+    "real": ("regression", "quantileregression", "autoencoding"),
     "token": ("languagemodelling",),
+    "mask": ("segmentation", "autoencoding"),
 }
 
 
@@ -217,10 +251,15 @@ def check_schema(experiment: Experiment, schema: Schema) -> None:
             f"use {' or '.join(kinds)}"
         )
     name = type(experiment.model).__name__.lower()
-    images = (models.CNN, models.ResNet9, models.ResNet18, models.ResNet34, models.ResNet50, models.ViT)
+    images = (models.CNN, models.ResNet9, models.ResNet18, models.ResNet34, models.ResNet50, models.ViT, models.UNet)
     if isinstance(experiment.model, images) and schema.input_kind != "image":
         raise ConfigError(f"model {name} takes images, but {schema.source} holds {schema.input_kind}s; use mlp or gpt")
     _check_sound(experiment, schema, name)
+    if isinstance(experiment.task, tasks.Autoencoding) and schema.input_kind not in ("image", "row", "table"):
+        raise ConfigError(
+            f"task autoencoding takes images, rows and tables, but {schema.source} holds {schema.input_kind}s; "
+            "give other data or another task"
+        )
     if isinstance(experiment.model, models.MLP) and schema.input_kind == "token":
         raise ConfigError(f"model mlp takes rows or images, but {schema.source} holds tokens; use gpt")
     if isinstance(experiment.model, models.GPT) and schema.input_kind == "table":
@@ -280,6 +319,11 @@ def _check_augment(experiment: Experiment, schema: Schema) -> None:
         if isinstance(stage, SpectrumOperation) and schema.sound is not None and not schema.sound.mels:
             raise ConfigError(
                 f"data.augment.{index} {name} takes spectrograms, but data.audio.mels is none; set it, or leave it out"
+            )
+        if schema.target_kind == "mask" and not isinstance(stage, ColorJitter | LevelOperation | RepeatedAugmentation):
+            raise ConfigError(
+                f"data.augment.{index} {name} moves or hides parts of images, but the masks of {schema.source} stay; "
+                "use colours and levels: colorjitter, posterize, autocontrast, sharpness"
             )
         if isinstance(stage, LevelOperation | RandAugment) and schema.input_dtype != "uint8":
             raise ConfigError(

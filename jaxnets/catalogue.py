@@ -45,6 +45,8 @@ KNOWN = {
     "vit_ti16": Known(models.vit_ti16, (224, 224, 3), 1000, "Touvron et al., 2020"),
     "vit_s16": Known(models.vit_s16, (224, 224, 3), 1000, "Touvron et al., 2020"),
     "vit_b16": Known(models.vit_b16, (224, 224, 3), 1000, "Dosovitskiy et al., 2020"),
+    "unet": Known(models.unet, (256, 256, 3), 21, "Ronneberger et al., 2015"),
+    "autoencoder": Known(models.autoencoder, (784,), 784, "Hinton and Salakhutdinov, 2006"),
     "gpt": Known(models.gpt, (1024,), 50257, "Radford et al., 2019"),
 }
 

@@ -22,7 +22,20 @@ from jaxnets import optim, tasks
 from jaxnets.data import Data, RandomErasing, RepeatedAugmentation
 from jaxnets.errors import ConfigError, near
 from jaxnets.loop import Loop
-from jaxnets.models import CNN, GPT, MLP, AudioResNet, ResNet9, ResNet18, ResNet34, ResNet50, ViT, WaveformResNet
+from jaxnets.models import (
+    CNN,
+    GPT,
+    MLP,
+    AudioResNet,
+    Autoencoder,
+    ResNet9,
+    ResNet18,
+    ResNet34,
+    ResNet50,
+    UNet,
+    ViT,
+    WaveformResNet,
+)
 from jaxnets.models.layers import TRANSFERS
 from jaxnets.parallel import Plan
 from jaxnets.types import Model, experiment_dataclass, number, stage
@@ -41,10 +54,31 @@ class Experiment:
     """All that a run depends on. Numbers are traced, everything else is structure."""
 
     data: Data = stage(Data())
-    model: MLP | CNN | ResNet9 | ResNet18 | ResNet34 | ResNet50 | ViT | GPT | AudioResNet | WaveformResNet | Custom = (
-        stage(MLP())
-    )
-    task: tasks.Classification | tasks.Regression | tasks.LanguageModelling = stage(tasks.Classification())
+    model: (
+        MLP
+        | CNN
+        | ResNet9
+        | ResNet18
+        | ResNet34
+        | ResNet50
+        | ViT
+        | GPT
+        | AudioResNet
+        | WaveformResNet
+        | UNet
+        | Autoencoder
+        | Custom
+    ) = stage(MLP())
+    task: (
+        tasks.Classification
+        | tasks.Regression
+        | tasks.LanguageModelling
+        | tasks.MultiLabel
+        | tasks.Ordinal
+        | tasks.QuantileRegression
+        | tasks.Segmentation
+        | tasks.Autoencoding
+    ) = stage(tasks.Classification())
     optim: optim.Optim = stage(optim.AdamW())
     plan: Plan = stage(Plan())
     loop: Loop = stage(Loop())
@@ -73,6 +107,10 @@ _RULES: dict[str, tuple[Any, str]] = {
     "label_smoothing": _SHARE,
     "temperature": _POSITIVE,
     "weight": _PART,
+    "quantiles": (lambda x: 0 < x < 1, "levels above 0 and below 1"),
+    "positive_weight": _POSITIVE,
+    "noise": _NOT_NEGATIVE,
+    "ignore_index": _NOT_NEGATIVE,
     "q": (lambda x: 0 < x <= 1, "a number above 0 and at most 1"),
     "cross_weight": _NOT_NEGATIVE,
     "reverse_weight": _NOT_NEGATIVE,
@@ -452,6 +490,7 @@ def _check_fit(experiment: Experiment) -> None:
         )
     _check_augment(experiment.data)
     _check_loss(experiment.task)
+    _check_own_model(experiment)
     if isinstance(model, ViT | GPT) and model.width % model.heads:
         raise ConfigError(f"model.width {model.width} does not divide over model.heads {model.heads}")
     if isinstance(model, ViT) and model.positions == "sincos2d" and (model.width % 4 or model.width < 8):
@@ -474,6 +513,20 @@ def _check_fit(experiment: Experiment) -> None:
             f"task {variant_name(type(experiment.task))} does not fit model {variant_name(type(model))}; "
             "gpt goes with languagemodelling, and only with it"
         )
+
+
+def _check_own_model(experiment: Experiment) -> None:
+    """Models whose outputs only one task reads, which reads no others."""
+    model, task = experiment.model, experiment.task
+    for kind, own in ((UNet, tasks.Segmentation), (Autoencoder, tasks.Autoencoding)):
+        if isinstance(model, kind) != isinstance(task, own) and not isinstance(model, Custom):
+            raise ConfigError(
+                f"task {variant_name(type(task))} does not fit model {variant_name(type(model))}; "
+                f"{variant_name(kind)} goes with {variant_name(own)}, and only with it"
+            )
+    levels = getattr(task, "quantiles", (0.5,))
+    if not levels or list(levels) != sorted(set(levels)):
+        raise ConfigError(f"task.quantiles {levels} do not rise; give levels in order, as in 0.05,0.5,0.95")
 
 
 def _check_folds(data: Data) -> None:

@@ -47,6 +47,7 @@ def described(dataset: Dataset) -> dict[str, str]:
         "real": f"numbers: {', '.join(schema.target_names)}",
         "token": f"the next of {schema.vocabulary_size} tokens",
         "labels": f"any of {len(schema.classes)} labels",
+        "mask": f"of every pixel one of {len(schema.classes)} classes",
     }
     shape = " × ".join(map(str, schema.input_shape))
     return {
@@ -78,6 +79,8 @@ def counted(dataset: Dataset) -> list[tuple[str, ...]]:
             values = [split.arrays["targets"][:, index] for split in splits]
             for words, measure in (("least", np.min), ("mean", np.mean), ("largest", np.max)):
                 rows.append((f"{words} {name}", *(f"{measure(column):.5g}" for column in values)))
+    elif schema.target_kind == "mask":
+        return rows
     elif splits[0].reader is not None:
         rows.append(("tokens", *(f"{split.length * split.stride:,}" for split in splits)))
     else:

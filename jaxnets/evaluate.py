@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -62,9 +63,7 @@ def experiment_of(settings: dict[str, Any]) -> Experiment:
 
 def task_name(experiment: Experiment) -> str:
     """The task's name as a word: classification, regression, language_modelling."""
-    return {"LanguageModelling": "language_modelling"}.get(
-        type(experiment.task).__name__, type(experiment.task).__name__.lower()
-    )
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(experiment.task).__name__).lower()
 
 
 def _is_custom(stage: Any) -> bool:
@@ -119,7 +118,7 @@ def _test(run_dir: Path, split: str, dataset: Dataset | None, batch_size: int) -
     for batch in data.evaluation_batches(part, min(batch_size, part.length), workers=workers):
         inputs = batch["inputs"][:, :-1] if opened.schema.input_kind == "token" else batch["inputs"]
         found = jax.device_get(measured(apply(inputs), batch))
-        sums = metrics.add(sums, found["metrics"])
+        sums = metrics.gather(opened.task.metrics, sums, found["metrics"])
         real = np.asarray(batch["weight"]) > 0
         columns = {
             "id": batch["id"],
@@ -127,7 +126,7 @@ def _test(run_dir: Path, split: str, dataset: Dataset | None, batch_size: int) -
             "loss": found["losses"],
             **found.get("predictions", {}),
         }
-        if "targets" in batch:
+        if "targets" in batch and opened.task.kept is None:
             columns["target"] = np.asarray(batch["targets"])
         for name, column in columns.items():
             rows.setdefault(name, []).append(np.asarray(column)[real])

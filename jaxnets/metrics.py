@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from jaxnets.types import Metric
 
 Record = dict[str, Any]
 
@@ -40,6 +42,21 @@ def add(total: Any, more: Any) -> Any:
     value = np.asarray(more, np.float64)
     value = value if total is None else value + np.asarray(total, np.float64)
     return value.tolist()
+
+
+def gather(metrics: Mapping[str, Metric], total: Any, more: Any) -> Any:
+    """`add` for the sums of one more batch of an evaluation; what a metric collects is appended to a list instead.
+
+    >>> collecting = Metric(lambda *_: None, len, collects=True)
+    >>> gather({"auc": collecting}, {"auc": [1], "loss": 1.0}, {"auc": 2, "loss": 0.5})
+    {'auc': [1, 2], 'loss': 1.5}
+    """
+    lists = {name for name, metric in metrics.items() if metric.collects}
+    found = {}
+    for name, value in more.items():
+        before = None if total is None else total[name]
+        found[name] = [*(before or ()), value] if name in lists else add(before, value)
+    return found
 
 
 class JsonLines:

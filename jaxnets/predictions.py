@@ -144,12 +144,22 @@ def _rows(file: Path, found: dict[str, np.ndarray], schema: Schema) -> Iterator[
     length = len(next(iter(found.values())))
     for index in range(length):
         row: dict[str, Any] = {"file": str(file), "row": index}
-        if schema.target_kind == "class":
+        if "embedding" in found:
+            row |= {f"e{place}": float(value) for place, value in enumerate(found["embedding"][index])}
+        elif "labels" in found:
+            row["labels"] = [n for n, there in zip(schema.classes, found["labels"][index], strict=True) if there]
+            row |= {f"p({n})": float(p) for n, p in zip(schema.classes, found["probabilities"][index], strict=True)}
+        elif schema.target_kind == "mask":
+            row["mask"] = found["class"][index].tolist()
+        elif schema.target_kind == "class":
             row["class"] = schema.classes[int(found["class"][index])]
             row |= {f"p({n})": float(p) for n, p in zip(schema.classes, found["probabilities"][index], strict=True)}
         elif schema.target_kind == "real":
             values = np.atleast_1d(found["value"][index])
             row |= {name: float(value) for name, value in zip(schema.target_names, values, strict=True)}
+            for level in (name for name in found if name != "value"):  # quantiles, as q0.05
+                pairs = zip(schema.target_names, np.atleast_1d(found[level][index]), strict=True)
+                row |= {f"{name} {level}": float(value) for name, value in pairs}
         else:
             last = found["probabilities"][index, -1]
             row |= {"token": int(last.argmax()), "probability": float(last.max())}

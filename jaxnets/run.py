@@ -515,7 +515,8 @@ class _Run:
         for batch in self._valid_batches():
             if interrupted():
                 return {}
-            sums = metrics.add(sums, jax.device_get(self.measured(train_state, self.numbers, batch)))
+            found = jax.device_get(self.measured(train_state, self.numbers, batch))
+            sums = metrics.gather(self.parts.task.metrics, sums, found)
         return results(self.parts.task, sums)
 
     def _cut(self, offset: int) -> None:

@@ -15,9 +15,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
-from jaxnets.types import Array, Batch, Model, Optimizer, PyTree, Task, TrainState
+from jaxnets.types import Array, Batch, Metric, Model, Optimizer, PyTree, Task, TrainState
 
 Sums = dict[str, Any]
 
@@ -90,7 +91,12 @@ def make_step(
 
     Where the optimizer has `loss_scale` a gradient that overflows under it moves nothing and is no failure, as long as
     the loss is finite and the scale can still fall; `sums["metrics"]["overflow"]` is the share of such steps.
+
+    Metrics that collect are left out. Raises ValueError if the loss of the task is joint and the batch would be in
+    parts.
     """
+    if task.joint and (accumulate > 1 or axis is not None):
+        raise ValueError("the loss of this task is of a whole batch; leave accumulate at 1 and axis at None")
     scale_of = optimizer.loss_scale or (lambda opt_state: 1.0)
 
     def objective(
@@ -102,7 +108,8 @@ def make_step(
         )  # fmt: skip
         losses, weights = task.loss(outputs, targets, weight)
         total, mass = jnp.sum(losses * weights), jnp.sum(weights)
-        sums = {name: metric.update(outputs, targets, weight) for name, metric in task.metrics.items()}
+        added = {name: metric for name, metric in task.metrics.items() if not metric.collects}
+        sums = {name: metric.update(outputs, targets, weight) for name, metric in added.items()}
         sums["loss"] = {"total": total, "weight": mass}
         return scale * total / losses.size, (state, sums, jnp.asarray(losses.size, jnp.float32))
 
@@ -260,7 +267,8 @@ def score(task: Task, outputs: PyTree, batch: Batch) -> dict[str, Any]:
     across = tuple(range(1, losses.ndim))
     mass = weights.sum(axis=across)
     each = (losses * weights).sum(axis=across) / jnp.where(mass == 0, 1, mass)
-    return {"metrics": sums, "losses": each, "predictions": task.predict(outputs)}
+    kept = task.predict(outputs) if task.kept is None else task.kept(outputs, targets, weight)
+    return {"metrics": sums, "losses": each, "predictions": kept}
 
 
 def larger_is_better(task: Task, figure: str) -> bool:
@@ -269,9 +277,17 @@ def larger_is_better(task: Task, figure: str) -> bool:
 
 
 def results(task: Task, sums: Sums) -> dict[str, float]:
-    """Metric sums as floats, on the host: the task's own metrics by their `result`, the rest as total / weight."""
+    """Metric sums as floats, on the host: the task's own metrics by their `result`, the rest as total / weight.
+
+    Of a metric that collects, `sums` holds what each batch gave, in a list, or nothing while training.
+    """
     mean = {name: _mean(value) for name, value in sums.items() if name not in task.metrics}
-    return mean | {name: float(metric.result(sums[name])) for name, metric in task.metrics.items()}
+    own = {name: metric for name, metric in task.metrics.items() if name in sums}
+    return mean | {name: float(metric.result(_whole(metric, sums[name]))) for name, metric in own.items()}
+
+
+def _whole(metric: Metric, sums: PyTree) -> PyTree:
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *sums) if metric.collects else sums
 
 
 def _mean(value: dict[str, Any]) -> float:

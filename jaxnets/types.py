@@ -93,11 +93,14 @@ class Metric(NamedTuple):
     """A figure over a data set: `update` runs on the device and adds up, `result` runs once on the host.
 
     larger_is_better: what choosing the best step, and stopping early, need to know of it
+    collects:         what `update` gives does not add up: arrays with the examples first, which evaluation puts end to
+                      end over steps, devices and hosts before `result` sees them; training steps leave it out
     """
 
     update: Update
     result: Result
     larger_is_better: bool = False
+    collects: bool = False
 
 
 class Prepare(Protocol):
@@ -118,13 +121,25 @@ class Predict(Protocol):
     def __call__(self, outputs: PyTree, /) -> dict[str, Array]: ...
 
 
+class Kept(Protocol):
+    """`(outputs, targets, weight) -> {name: (b …)}`: what is worth keeping of each example."""
+
+    def __call__(self, outputs: PyTree, targets: PyTree, weight: PyTree, /) -> dict[str, Array]: ...
+
+
 class Task(NamedTuple):
-    """What is learned."""
+    """What is learned.
+
+    kept:  what an evaluation keeps of each example, for reports; None = its targets and all that `predict` gives
+    joint: the loss of an example depends on the others of its batch, so that a batch in parts has another loss
+    """
 
     prepare: Prepare
     loss: Loss
     metrics: Mapping[str, Metric]
     predict: Predict
+    kept: Kept | None = None
+    joint: bool = False
 
 
 class OptimizerInit(Protocol):

@@ -242,7 +242,7 @@ def test_what_does_not_fit_the_data_is_refused_before_anything_compiles(tmp_path
     wrong = [
         (experiment(task=Regression()), "task regression does not fit wine"),
         (experiment(data=Data(source="wine", batch_size=1000)), "batch_size 1000 is more than the 124 examples"),
-        (experiment(loop=loop(monitor="rmse")), "monitor 'rmse' is not measured; use one of accuracy, loss, nll"),
+        (experiment(loop=loop(monitor="rmse")), "monitor 'rmse' is not measured; use one of accuracy, balanced_acc"),
         (experiment(data=Data(source="wines")), "perhaps you meant wine"),
         (
             experiment(data=Data(source="wine", batch_size=16, augment=(Flip(),))),

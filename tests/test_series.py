@@ -76,7 +76,7 @@ def test_series_json_is_what_the_members_say(by, folders):
         for path, value in one["settings"].items():
             stage, _, field = path.rpartition(".")
             assert (stored[stage] if stage else stored)[field] == value
-    assert set(found["test"]) == {"loss", "accuracy", "nll"}
+    assert set(found["test"]) == {"loss", "accuracy", "nll", "balanced_accuracy", "f1", "roc_auc", "pr_auc"}
     for name, spread in found["test"].items():
         values = [one["test"][name] for one in found["runs"]]
         low, high = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))

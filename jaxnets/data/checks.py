@@ -8,6 +8,9 @@ from jaxnets.data.schema import Dataset, Schema, Split
 from jaxnets.errors import ConfigError, DataError
 
 
+_UNKNOWN = 255  # in a mask
+
+
 def check(dataset: Dataset, *, batch_size: int) -> None:
     """Raises DataError naming file and row (empty splits, NaN, bad labels), ConfigError for too large a batch."""
     schema = dataset.schema
@@ -63,6 +66,15 @@ def _check_targets(split: Split, schema: Schema, place: str) -> None:
             row = int(bad[0])
             raise DataError(
                 f"{place}: {split.where(row)}: label {labels[row]} is outside 0..{len(schema.classes) - 1}; correct it"
+            )
+    if schema.target_kind == "mask" and "targets" in split.arrays:
+        masks = split.arrays["targets"]
+        bad = (masks != _UNKNOWN) & ((masks < 0) | (masks >= len(schema.classes)))
+        if bad.any():
+            row = int(np.flatnonzero(bad.reshape(len(masks), -1).any(axis=1))[0])
+            raise DataError(
+                f"{place}: {split.where(row)}: its mask holds {masks[row][bad[row]][0]}, which is outside "
+                f"0..{len(schema.classes) - 1} and not {_UNKNOWN}, a pixel of unknown class; correct it"
             )
     if schema.target_kind == "real":
         targets = split.arrays["targets"]

@@ -47,7 +47,7 @@ class Schema:
     input_kind: Literal["image", "row", "token", "table", "sound"]
     input_shape: tuple[int, ...]
     input_dtype: str
-    target_kind: Literal["class", "real", "token", "labels"]
+    target_kind: Literal["class", "real", "token", "labels", "mask"]
     feature_names: tuple[str, ...] = ()
     input_mean: tuple[float, ...] = ()
     input_std: tuple[float, ...] = ()
@@ -64,9 +64,9 @@ class Schema:
 
     @property
     def num_outputs(self) -> int:
-        """What a model's head must have: classes, labels, targets or tokens."""
+        """What a model's head must have: classes, labels, targets or tokens; a mask has a class for every pixel."""
         match self.target_kind:
-            case "class" | "labels":
+            case "class" | "labels" | "mask":
                 return len(self.classes)
             case "real":
                 return len(self.target_names)

@@ -2,6 +2,8 @@
 
 from jaxnets.models.audio_resnet import AudioResNet as AudioResNet
 from jaxnets.models.audio_resnet import audio_resnet as audio_resnet
+from jaxnets.models.autoencoder import Autoencoder as Autoencoder
+from jaxnets.models.autoencoder import autoencoder as autoencoder
 from jaxnets.models.cnn import CNN as CNN
 from jaxnets.models.cnn import cnn as cnn
 from jaxnets.models.gpt import GPT as GPT
@@ -19,6 +21,8 @@ from jaxnets.models.resnet import resnet18 as resnet18
 from jaxnets.models.resnet import resnet34 as resnet34
 from jaxnets.models.resnet import resnet50 as resnet50
 from jaxnets.models.tables import on_table as on_table
+from jaxnets.models.unet import UNet as UNet
+from jaxnets.models.unet import unet as unet
 from jaxnets.models.vit import ViT as ViT
 from jaxnets.models.vit import vit as vit
 from jaxnets.models.vit import vit_b16 as vit_b16

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -82,7 +83,7 @@ def of_table(table: Table) -> dict[str, Interval]:
     """The interval of every figure that follows from the rows of an evaluation."""
     total, found = len(table["loss"]), figures(table)
     spread = _bootstrap_all(found, total)
-    if "accuracy" in found:
+    if "class" in table:
         spread["accuracy"] = wilson(int(right(table).sum()), total)
     return spread
 
@@ -102,7 +103,7 @@ def of_difference(first: Table, second: Table, names: Sequence[str]) -> dict[str
     rows = np.arange(total)
     differences = {name: _minus(one[name], other[name]) for name in names if name in one and name in other}
     spread = _bootstrap_all(differences, total)
-    if "accuracy" in differences:
+    if "accuracy" in differences and "class" in first:
         spread["accuracy"] = newcombe(*alone(first, second))
     return {name: (differences[name](rows), interval) for name, interval in spread.items()}
 
@@ -136,13 +137,52 @@ def figures(table: Table) -> dict[str, Callable[[np.ndarray], float]]:
             "rmse": lambda rows: np.sqrt(np.square(error[rows]).mean(axis=0)).mean(),
             "mae": lambda rows: np.abs(error[rows]).mean(),
             "r2": lambda rows: _r2(error[rows], target[rows]),
-        }
+        } | _of_quantiles(table, target)
+    if "labels" in table:
+        equal = table["labels"] == table["target"]
+        return {"accuracy": lambda rows: equal[rows].mean(), "exact": lambda rows: equal[rows].all(axis=1).mean()}
+    if "hits" in table:
+        return _of_pixels(table)
     loss = table["loss"]
+    if "embedding" in table:
+        return {"mse": lambda rows: loss[rows].mean()}
     return {
         "nll": lambda rows: loss[rows].mean(),
         "bits_per_byte": lambda rows: loss[rows].mean() / np.log(2),
         "perplexity": lambda rows: np.exp(loss[rows].mean()),
     }
+
+
+def levels(table: Table) -> dict[str, float]:
+    """The columns of an evaluation that are quantiles, each with its level.
+
+    >>> levels({"value": np.zeros(1), "q0.25": np.zeros(1)})
+    {'q0.25': 0.25}
+    """
+    return {name: float(name[1:]) for name in table if re.fullmatch(r"q[0-9.e-]+", name)}
+
+
+def _of_quantiles(table: Table, target: np.ndarray) -> dict[str, Callable[[np.ndarray], float]]:
+    known = levels(table)
+    if not known:
+        return {}
+    found = np.stack([table[name].reshape(target.shape) for name in known], axis=-1).astype(np.float64)
+    error, level = target[..., None] - found, np.array(list(known.values()))
+    losses = np.maximum(level * error, (level - 1) * error).mean(axis=-1)
+    within = (found[..., 0] <= target) & (target <= found[..., -1])
+    return {"pinball": lambda rows: losses[rows].mean(), "coverage": lambda rows: within[rows].mean()}
+
+
+def _of_pixels(table: Table) -> dict[str, Callable[[np.ndarray], float]]:
+    """Of images, each with its counts of pixels (classes,)."""
+    hits, true, found = (table[name].astype(np.float64) for name in ("hits", "true", "found"))
+
+    def overlap(rows: np.ndarray) -> float:
+        both = hits[rows].sum(axis=0)
+        union = true[rows].sum(axis=0) + found[rows].sum(axis=0) - both
+        return (both[union > 0] / union[union > 0]).mean()
+
+    return {"accuracy": lambda rows: hits[rows].sum() / true[rows].sum(), "miou": overlap}
 
 
 def labels(target: np.ndarray) -> np.ndarray:

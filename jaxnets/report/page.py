@@ -12,7 +12,7 @@ from jaxnets.config import flatten
 from jaxnets.data import Schema
 from jaxnets.data.audio.picture import pictures
 from jaxnets.files import write_atomically
-from jaxnets.report import confusion, folder, intervals, svg, training
+from jaxnets.report import confusion, folder, intervals, outcome, svg, training
 from jaxnets.report.document import as_text, document, grid, picture, section, word
 from jaxnets.report.folder import Folder
 
@@ -97,7 +97,9 @@ def _outcome(schema: Schema, table: dict[str, np.ndarray]) -> str:
             )
             charts.append(svg.points(f"{name}: residuals", found, found - true, x="predicted", y="predicted - true"))
             charts.append(svg.histogram(f"{name}: residuals", found - true, x="predicted - true"))
-        return f'<div class="charts">{"".join(charts)}</div>'
+        return f'<div class="charts">{"".join([*charts, *outcome.charts(schema, table)])}</div>'
+    if others := outcome.charts(schema, table):
+        return f'<div class="charts">{"".join(others)}</div>'
     if "loss" in table:
         chart = svg.histogram("nats per token, by window", table["loss"], x="nats per token")
         return f'<div class="charts">{chart}</div>'
@@ -138,6 +140,8 @@ def _most_wrong(schema: Schema, table: dict[str, np.ndarray]) -> str:
 
 def _verdict(schema: Schema, table: dict[str, np.ndarray], row: int) -> str:
     example = f"<small>row {int(table['row'][row])}</small>"
+    if "class" not in table and "value" not in table:
+        return f"{outcome.verdict(schema, table, row)}<br>{example}"
     if "class" not in table:
         return f"{np.ravel(table['value'][row])[0]:.4g}, true {np.ravel(table['target'][row])[0]:.4g}<br>{example}"
     target = np.asarray(table["target"][row])

@@ -74,6 +74,8 @@ def _target(schema: Schema, example: Example) -> tuple[str, ...]:
         return (", ".join(name for name, there in zip(schema.classes, target, strict=True) if there) or "none",)
     if schema.target_kind == "real":
         return tuple(f"{value:.5g}" for value in target.ravel())
+    if schema.target_kind == "mask":  # as shares of its pixels
+        target = np.bincount(target[target < len(schema.classes)], minlength=len(schema.classes)) / target.size
     if target.ndim == 0:
         return (schema.classes[int(target)],)
     kept = [int(i) for i in np.argsort(-target, kind="stable") if target[i] >= _LEAST_SHARE]

@@ -11,9 +11,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxnets.tasks.counts import balanced_accuracy, count_metric, f1
 from jaxnets.tasks.distillation import Distillation
 from jaxnets.tasks.mean import mean_metric
-from jaxnets.types import Array, Batch, Task, experiment_dataclass, number, stage
+from jaxnets.tasks.ranking import class_scores, pr_auc, rank_metric, roc_auc
+from jaxnets.types import Array, Batch, Metric, Task, experiment_dataclass, number, stage
 
 
 @experiment_dataclass
@@ -39,6 +41,7 @@ class SymmetricCrossEntropy:
 
 ClassLoss = CrossEntropy | GeneralizedCrossEntropy | SymmetricCrossEntropy
 _CROSS_ENTROPY = CrossEntropy()
+_MOST_RANKED = 100  # classes whose scores are collected: ten times as many would fill the memory of a host
 
 
 @experiment_dataclass
@@ -60,7 +63,8 @@ def classification(
 ) -> Task:
     """One class of `num_classes`: targets are integers (b,) or probabilities (b c); outputs are logits (b c).
 
-    With smoothing ε the target t becomes (1-ε)·t + ε/c in the loss alone. Metrics: accuracy, nll (unsmoothed).
+    With smoothing ε the target t becomes (1-ε)·t + ε/c in the loss alone. Metrics: accuracy, nll (unsmoothed: the log
+    loss), balanced_accuracy, f1 (macro), and roc_auc and pr_auc (each class against the rest).
     Raises ValueError if labels are smoothed for another loss than cross-entropy.
 
     >>> task = classification(2)
@@ -99,7 +103,24 @@ def classification(
         "accuracy": mean_metric(right, larger_is_better=True),
         "nll": mean_metric(lambda outputs, targets: optax.softmax_cross_entropy(outputs, soft(targets))),
     }
-    return Task(prepare, losses, metrics, predict)
+    return Task(prepare, losses, metrics | class_metrics(num_classes), predict)
+
+
+def class_metrics(num_classes: int) -> dict[str, Metric]:
+    """What logits (b c) and class numbers (b,) are measured by beside accuracy and nll; scores are ranked up to
+    100 classes.
+    """
+
+    def found(outputs: Any, targets: Any) -> tuple[Array, Array]:
+        return targets if targets.ndim == 1 else targets.argmax(axis=-1), outputs.argmax(axis=-1)
+
+    metrics = {
+        "balanced_accuracy": count_metric(found, balanced_accuracy, num_classes=num_classes),
+        "f1": count_metric(found, f1, num_classes=num_classes),
+    }
+    if num_classes > _MOST_RANKED:
+        return metrics
+    return metrics | {"roc_auc": rank_metric(class_scores, roc_auc), "pr_auc": rank_metric(class_scores, pr_auc)}
 
 
 def _each(loss: ClassLoss, outputs: Array, target: Array) -> Array:
