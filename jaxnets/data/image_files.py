@@ -17,7 +17,7 @@ from jaxnets.data.listed import listing_rows
 from jaxnets.data.listing import Listing, folder, list_files
 from jaxnets.data.names import with_names
 from jaxnets.data.pictures import SUFFIXES, BadPicture, Images, cut
-from jaxnets.data.reader import Bad, Leaf, Reader
+from jaxnets.data.reader import Bad, Leaf
 from jaxnets.data.schema import Dataset, Schema, Split
 from jaxnets.data.table import reading
 from jaxnets.errors import DataError
@@ -61,8 +61,8 @@ def read(config: Data, name: str) -> Dataset:
     found = list_files(name, kind="images", suffixes=SUFFIXES, bad=bad, label_column=label)
     if masks.are_pairs(found):
         listing, goal = masks.paired(found), "mask"
-        reader: Reader = masks.PairReader(listing, config.images, bad, masks.classes_of(listing, config.workers))
-        classes = reader.classes
+        known = masks.classes_of(listing, config.workers)
+        reader, classes = masks.PairReader(listing, config.images, bad, known), known.names
     else:
         listing, goal = with_names(found, config.names, bad, label=config.target), "class"
         reader, classes = FileReader(listing, config.images, bad), listing.classes
@@ -93,7 +93,7 @@ def read(config: Data, name: str) -> Dataset:
     return Dataset(schema, splits)
 
 
-def _split(listing: Listing, reader: Reader, ids: np.ndarray) -> Split:
+def _split(listing: Listing, reader: FileReader | masks.PairReader, ids: np.ndarray) -> Split:
     arrays = {} if "targets" in reader.leaves else {"targets": _labels(listing)[ids]}
     return Split(arrays, len(ids), rows=ids, origins=_origins(listing.paths), reader=reader)
 
