@@ -5,7 +5,7 @@ FOLDER/images/… beside FOLDER/masks/… with the same names are pictures with 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,11 +27,14 @@ if TYPE_CHECKING:
     from jaxnets.data.source import Data
 
 
-class FileReader:
-    """The pictures of a listing by their number in it (see Reader)."""
+class PictureReader:
+    """Encoded pictures by their number (see Reader).
 
-    def __init__(self, listing: Listing, config: Images, bad: Bad) -> None:
-        self.listing, self._config, self._bad = listing, config, bad
+    encoded: number -> bytes; where: number -> where it is, for a message
+    """
+
+    def __init__(self, encoded: Callable[[int], bytes], where: Callable[[int], str], config: Images, bad: Bad) -> None:
+        self._encoded, self._where, self._config, self._bad = encoded, where, config, bad
 
     @property
     def leaves(self) -> Mapping[str, Leaf]:
@@ -40,12 +43,11 @@ class FileReader:
     def fill(self, rows: np.ndarray, out: Mapping[str, np.ndarray], draws: np.ndarray | None, /) -> None:
         for place, row in enumerate(rows):
             draw = None if draws is None else np.random.Generator(np.random.Philox(key=draws[place]))
-            path = self.listing.file(int(row))
             try:
-                out["inputs"][place], _ = cut(path.read_bytes(), self._config, draw)
+                out["inputs"][place], _ = cut(self._encoded(int(row)), self._config, draw)
             except (BadPicture, OSError) as error:
                 out["weight"][place] = 0  # unless the next line raises
-                self._bad(str(path), f"not a readable image ({error})")
+                self._bad(self._where(int(row)), f"not a readable image ({error})")
 
 
 def lists(name: str) -> bool:
@@ -65,7 +67,7 @@ def read(config: Data, name: str) -> Dataset:
         reader, classes = masks.PairReader(listing, config.images, bad, known), known.names
     else:
         listing, goal = with_names(found, config.names, bad, label=config.target), "class"
-        reader, classes = FileReader(listing, config.images, bad), listing.classes
+        reader, classes = _reader(listing, config.images, bad), listing.classes
         if listing.labels is None or len(classes) < 2:
             raise DataError(
                 f"{config.source} does not say of what class its files are, or all are of one; give a folder a class, "
@@ -93,7 +95,11 @@ def read(config: Data, name: str) -> Dataset:
     return Dataset(schema, splits)
 
 
-def _split(listing: Listing, reader: FileReader | masks.PairReader, ids: np.ndarray) -> Split:
+def _reader(listing: Listing, config: Images, bad: Bad) -> PictureReader:
+    return PictureReader(lambda row: listing.file(row).read_bytes(), lambda row: str(listing.file(row)), config, bad)
+
+
+def _split(listing: Listing, reader: PictureReader | masks.PairReader, ids: np.ndarray) -> Split:
     arrays = {} if "targets" in reader.leaves else {"targets": _labels(listing)[ids]}
     return Split(arrays, len(ids), rows=ids, origins=_origins(listing.paths), reader=reader)
 

@@ -11,6 +11,7 @@ from jaxnets.data.arrays import source as arrays
 from jaxnets.data.audio import source as audio
 from jaxnets.data.audio.source import Audio
 from jaxnets.data.augment import Augmentation
+from jaxnets.data.hub import source as hub
 from jaxnets.data.partition import split_rows
 from jaxnets.data.pictures import Images
 from jaxnets.data.reader import Bad
@@ -22,7 +23,7 @@ from jaxnets.data.tfds import BUILTIN
 from jaxnets.errors import ConfigError, DataError, near
 from jaxnets.types import experiment_dataclass, stage
 
-KINDS = ("tfds", "parquet", "images", "audio", "text", "tokens", "table", "arrays", "mixture", "synthetic")
+KINDS = ("tfds", "parquet", "images", "audio", "text", "tokens", "table", "arrays", "hf", "mixture", "synthetic")
 _FITTED = 4096  # rows that mean and deviation are fitted on, where inputs stay in their file
 
 
@@ -77,6 +78,8 @@ def load(config: Data) -> Dataset:
             return table.read(config, name)
         case "arrays":
             return _table(config, arrays.read(name, Bad(config.on_bad, most=config.most_bad)))
+        case "hf":
+            return hub.read(config, name)
         case "mixture":
             return mixture.read(config, name, load)
         case "audio":
