@@ -131,6 +131,7 @@ _RULES: dict[str, tuple[Any, str]] = {
     "smallest": _PART,
     "largest": _PART,
     "area": (lambda x: 0 < x <= 1, "a number above 0 and at most 1"),
+    "centre": (lambda x: 0 < x <= 1, "a number above 0 and at most 1"),
     "aspect": (lambda x: 0 < x <= 1, "a number above 0 and at most 1"),
     "bits": (lambda x: 1 <= x <= 8, "a whole number from 1 to 8"),
     "threshold": (lambda x: 0 <= x <= 256, "a number from 0 to 256"),

@@ -1,5 +1,7 @@
 """From a source to ordered, resumable batches."""
 
+from jaxnets.data.arrays.objects import from_arrays as from_arrays
+from jaxnets.data.arrays.objects import from_sequence as from_sequence
 from jaxnets.data.audio.source import Audio as Audio
 from jaxnets.data.augment import Augmentation as Augmentation
 from jaxnets.data.augment import AutoContrast as AutoContrast
@@ -28,11 +30,13 @@ from jaxnets.data.augment import WaveOperation as WaveOperation
 from jaxnets.data.augment import augment as augment
 from jaxnets.data.augment import by_spectrogram as by_spectrogram
 from jaxnets.data.checks import check as check
-from jaxnets.data.images import Images as Images
+from jaxnets.data.hub.opening import from_hf as from_hf
 from jaxnets.data.order import Groups as Groups
+from jaxnets.data.order import Mixture as Mixture
 from jaxnets.data.order import order as order
 from jaxnets.data.order import orders as orders
 from jaxnets.data.order import shard as shard
+from jaxnets.data.pictures import Images as Images
 from jaxnets.data.pipeline import evaluation_ids as evaluation_ids
 from jaxnets.data.pipeline import fits_on_device as fits_on_device
 from jaxnets.data.pipeline import gather as gather

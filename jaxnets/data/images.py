@@ -7,7 +7,6 @@ one square: at random while training (Szegedy et al., 2014), around its centre i
 
 from __future__ import annotations
 
-import io
 import math
 import threading
 from collections import OrderedDict
@@ -19,30 +18,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from jaxnets.data.order import Groups
+from jaxnets.data.pictures import BadPicture, Images, cut
 from jaxnets.data.reader import Bad, Leaf
 from jaxnets.data.schema import Dataset, Schema, Split, moments
 from jaxnets.data.shards import bounds, files_of, known_by
 from jaxnets.errors import ConfigError, DataError
 from jaxnets.files import fingerprint
-from jaxnets.types import experiment_dataclass
 
 if TYPE_CHECKING:
     from jaxnets.data.source import Data
 
-_CENTRE = 0.875  # share of the shorter side that evaluation sees: 224 of 256 pixels
-_ASPECT = 4 / 3  # width / height of a random cut is between this and its inverse
-_TRIES = 10
 _MOMENT_GROUPS, _MOMENT_ROWS = 8, 64  # what mean and deviation are fitted on
 _MOST_CLASSES = 2**20  # more are a mistake: a hash, an identifier
-
-
-@experiment_dataclass
-class Images:
-    """How encoded images become arrays of one shape, and in which order they are read."""
-
-    size: int = 224  # pixels a side
-    area: float = 0.08  # least share of an image that a random cut keeps
-    pool: int = 4096  # examples that are shuffled among each other; their row groups are held in memory
 
 
 class RowGroup(NamedTuple):
@@ -82,8 +69,8 @@ class ImageReader:
             within = int(row) - int(self.starts[number])
             draw = None if draws is None else np.random.Generator(np.random.Philox(key=draws[place]))
             try:
-                out["inputs"][place] = _decoded(self._group(number)[within], self._config, draw)
-            except (OSError, TypeError, ValueError, SyntaxError) as error:  # SyntaxError: Pillow at a broken PNG
+                out["inputs"][place], _ = cut(_bytes(self._group(number)[within]), self._config, draw)
+            except BadPicture as error:
                 out["weight"][place] = 0  # unless the next line raises
                 group = self.groups[number]
                 self._bad(f"{group.path}, row {group.first + within}", f"not a readable image ({error})")
@@ -152,39 +139,9 @@ def _encoded(group: RowGroup) -> Any:
         ) from error
 
 
-def _decoded(value: Any, config: Images, draw: np.random.Generator | None) -> np.ndarray:
-    """(size size 3) uint8, cut at random or, without a draw, around the centre."""
-    from PIL import Image
-
+def _bytes(value: Any) -> Any:
     given = value.as_py()
-    with Image.open(io.BytesIO(given["bytes"] if isinstance(given, dict) else given)) as picture:
-        box = centre_box(*picture.size) if draw is None else random_box(*picture.size, config.area, draw)
-        whole = picture.convert("RGB")
-    side = (config.size, config.size)
-    return np.asarray(whole.resize(side, Image.Resampling.BILINEAR, box=box, reducing_gap=2.0), np.uint8)
-
-
-def centre_box(width: int, height: int) -> tuple[float, float, float, float]:
-    """(left, upper, right, lower) of the square in the middle, 7/8 of the shorter side.
-
-    >>> centre_box(320, 256)
-    (48.0, 16.0, 272.0, 240.0)
-    """
-    side = _CENTRE * min(width, height)
-    left, upper = (width - side) / 2, (height - side) / 2
-    return left, upper, left + side, upper + side
-
-
-def random_box(width: int, height: int, least: float, draw: np.random.Generator) -> tuple[float, float, float, float]:
-    """A box of uniform area from `least` to 1, log-uniform aspect and uniform place; the centre if ten do not fit."""
-    for _ in range(_TRIES):
-        area = draw.uniform(least, 1.0) * width * height
-        aspect = math.exp(draw.uniform(-math.log(_ASPECT), math.log(_ASPECT)))
-        w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
-        if 0 < w <= width and 0 < h <= height:
-            left, upper = int(draw.integers(0, width - w + 1)), int(draw.integers(0, height - h + 1))
-            return float(left), float(upper), float(left + w), float(upper + h)
-    return centre_box(width, height)
+    return given["bytes"] if isinstance(given, dict) else given
 
 
 def read(config: Data, name: str) -> Dataset:
@@ -203,7 +160,7 @@ def read(config: Data, name: str) -> Dataset:
         for split, (first, last) in bounds(config, totals).items()
     }
     count = _classes(config, splits)
-    mean, std = _fitted(splits["train"]) if config.standardize else ((), ())
+    mean, std = fitted_moments(splits["train"]) if config.standardize else ((), ())
     hashes = known_by([path for paths in files.values() for path in paths])
     schema = Schema(
         source=config.source,
@@ -247,16 +204,14 @@ def _classes(config: Data, splits: Mapping[str, Split]) -> int:
     return int(known.max()) + 1 if known.size else 0
 
 
-def _fitted(train: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def fitted_moments(train: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and deviation of a channel, of 64 images from each of 8 places of the train split, evenly spread."""
     assert train.reader is not None
     if not train.length:
         return (), ()
     begins = np.unique(np.linspace(0, max(0, train.length - _MOMENT_ROWS), _MOMENT_GROUPS).astype(int))
     ids = np.unique(np.concatenate([np.arange(b, min(b + _MOMENT_ROWS, train.length)) for b in begins]))
-    out = {
-        "inputs": np.zeros((len(ids), *train.reader.leaves["inputs"].shape), np.uint8),
-        "weight": np.ones(len(ids), np.float32),
-    }
+    out = {name: np.zeros((len(ids), *leaf.shape), leaf.dtype) for name, leaf in train.reader.leaves.items()}
+    out["weight"] = np.ones(len(ids), np.float32)
     train.reader.fill(train.row(ids), out, None)
     return moments(out["inputs"][out["weight"] > 0])

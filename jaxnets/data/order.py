@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+CYCLE = 4096  # examples of a mixture in which each source has its share exactly
+
 
 @dataclass(frozen=True, eq=False)
 class Groups:
@@ -20,7 +22,31 @@ class Groups:
     pool: int
 
 
-def order(seed: int, number: int, *, batch_size: int, length: int, groups: Groups | None = None) -> np.ndarray:
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """Examples of several sources, of which each gives a fixed share of the stream, whatever its size.
+
+    sizes:  examples of each, which are numbered one source after the other
+    shares: above 0; what counts is their ratio
+    groups: of each source, where its examples lie together
+    """
+
+    sizes: tuple[int, ...]
+    shares: tuple[float, ...]
+    groups: tuple[Groups | None, ...]
+
+    @functools.cached_property
+    def quotas(self) -> np.ndarray:
+        """(sources,) how many examples of a cycle of the stream each gives, by largest remainders, but at least one."""
+        exact = np.asarray(self.shares) / np.sum(self.shares) * (CYCLE - len(self.shares))
+        found = 1 + np.floor(exact).astype(np.int64)
+        found[np.argsort(-(exact - np.floor(exact)), kind="stable")[: CYCLE - found.sum()]] += 1
+        return found
+
+
+def order(
+    seed: int, number: int, *, batch_size: int, length: int, groups: Groups | Mixture | None = None
+) -> np.ndarray:
     """The example ids (batch_size,) of global batch `number`; the same for any number of processes.
 
     The stream is one permutation of `length` examples after the other, each drawn from (seed, epoch); a batch may span
@@ -33,18 +59,55 @@ def order(seed: int, number: int, *, batch_size: int, length: int, groups: Group
 
 
 def orders(
-    seed: int, first: int, count: int, *, batch_size: int, length: int, groups: Groups | None = None
+    seed: int, first: int, count: int, *, batch_size: int, length: int, groups: Groups | Mixture | None = None
 ) -> np.ndarray:
     """The ids (count, batch_size) of batches `first` and on, as `order` gives them one by one."""
-    start, missing = first * batch_size, count * batch_size
+    start, size = first * batch_size, count * batch_size
+    if isinstance(groups, Mixture):
+        found = _mixed(seed, start, size, groups)
+    else:
+        found = _stretch(seed, (), start, size, length, groups)
+    return found.reshape(count, batch_size)
+
+
+def _stretch(
+    seed: int, stream: tuple[int, ...], start: int, missing: int, length: int, groups: Groups | None
+) -> np.ndarray:
+    """(missing,) examples of a stream of permutations, from place `start` on; `stream` says which of a mixture's."""
     parts = []
     while missing:
         epoch, offset = divmod(start, length)
-        part = _permutation(seed, epoch, length, groups)[offset : offset + missing]
+        part = _permutation((seed, epoch, *stream), length, groups)[offset : offset + missing]
         parts.append(part)
         start += len(part)
         missing -= len(part)
-    return np.concatenate(parts).reshape(count, batch_size)
+    return np.concatenate(parts)
+
+
+def _mixed(seed: int, start: int, size: int, mixture: Mixture) -> np.ndarray:
+    """(size,) examples from place `start` of the stream on: each source's own stream, in the turns of `_cycle`.
+
+    A cycle holds a fixed number of each source, so that how often it had its turn before is known without counting.
+    """
+    first, last = start // CYCLE, (start + size - 1) // CYCLE
+    turns = np.concatenate([_cycle(seed, number, mixture) for number in range(first, last + 1)])
+    begin = start - first * CYCLE
+    window = turns[begin : begin + size]
+    found = np.empty(size, np.int32)
+    firsts = np.cumsum([0, *mixture.sizes])
+    for source, (length, groups) in enumerate(zip(mixture.sizes, mixture.groups, strict=True)):
+        mine = window == source
+        before = first * int(mixture.quotas[source]) + int((turns[:begin] == source).sum())
+        if mine.any():
+            own = _stretch(seed, (source, 1), before, int(mine.sum()), length, groups)
+            found[mine] = own + firsts[source]
+    return found
+
+
+def _cycle(seed: int, number: int, mixture: Mixture) -> np.ndarray:
+    """(CYCLE,) whose turn it is."""
+    draw = np.random.Generator(np.random.Philox([seed, number, 0, 2]))
+    return draw.permutation(np.repeat(np.arange(len(mixture.quotas)), mixture.quotas))
 
 
 def shard(ids: np.ndarray, *, index: int, count: int) -> np.ndarray:
@@ -55,9 +118,9 @@ def shard(ids: np.ndarray, *, index: int, count: int) -> np.ndarray:
     return ids[index * size : (index + 1) * size]
 
 
-@functools.lru_cache(maxsize=3)
-def _permutation(seed: int, epoch: int, length: int, groups: Groups | None) -> np.ndarray:
-    draw = np.random.Generator(np.random.Philox([seed, epoch]))
+@functools.lru_cache(maxsize=8)
+def _permutation(seeds: tuple[int, ...], length: int, groups: Groups | None) -> np.ndarray:
+    draw = np.random.Generator(np.random.Philox(seeds))
     found = (draw.permutation(length) if groups is None else _grouped(draw, groups)).astype(np.int32)
     found.setflags(write=False)
     return found

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnets.data.audio.spectrum import Sound, log_mel
-from jaxnets.data.order import Groups
+from jaxnets.data.order import Groups, Mixture
 from jaxnets.data.reader import Reader
 from jaxnets.data.table.columns import Column
 from jaxnets.errors import DataError
@@ -135,7 +135,7 @@ class Split(NamedTuple):
 
     rows:    (length,) where each example stands in the source; None = it begins at token `first` + i·stride
     origins: (name, first row) of each file of the source, in order
-    groups:  which examples of a streamed split lie together; None = all are as near
+    groups:  which examples of a streamed split lie together, or come from which source; None = all are as near
 
     >>> split = Split({}, 2, rows=np.array([4, 12]), origins=(("a.parquet", 0), ("b.parquet", 10)))
     >>> split.row(np.array([1])).tolist(), split.where(1)
@@ -150,7 +150,7 @@ class Split(NamedTuple):
     first: int = 0  # token
     origins: tuple[tuple[str, int], ...] = ()
     reader: Reader | None = None
-    groups: Groups | None = None
+    groups: Groups | Mixture | None = None
 
     def row(self, ids: Any) -> np.ndarray:
         """The rows, or first tokens, of these examples in the source."""

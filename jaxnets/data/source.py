@@ -6,12 +6,15 @@ from typing import Literal
 
 import numpy as np
 
-from jaxnets.data import documents, images, parquet, synthetic, text, texts, tfds, tokens
+from jaxnets.data import documents, image_files, images, mixture, parquet, synthetic, text, texts, tfds, tokens
+from jaxnets.data.arrays import source as arrays
 from jaxnets.data.audio import source as audio
 from jaxnets.data.audio.source import Audio
 from jaxnets.data.augment import Augmentation
-from jaxnets.data.images import Images
+from jaxnets.data.hub import source as hub
 from jaxnets.data.partition import split_rows
+from jaxnets.data.pictures import Images
+from jaxnets.data.reader import Bad
 from jaxnets.data.schema import Dataset, Schema, Split, moments
 from jaxnets.data.table import source as table
 from jaxnets.data.table.columns import Columns
@@ -21,7 +24,22 @@ from jaxnets.data.tokenizer import Texts
 from jaxnets.errors import ConfigError, DataError, near
 from jaxnets.types import experiment_dataclass, stage
 
-KINDS = ("tfds", "parquet", "images", "audio", "text", "texts", "documents", "tokens", "table", "synthetic")
+KINDS = (
+    "tfds",
+    "parquet",
+    "images",
+    "audio",
+    "text",
+    "texts",
+    "documents",
+    "tokens",
+    "table",
+    "arrays",
+    "hf",
+    "mixture",
+    "synthetic",
+)
+_FITTED = 4096  # rows that mean and deviation are fitted on, where inputs stay in their file
 
 
 @experiment_dataclass
@@ -78,10 +96,16 @@ def load(config: Data) -> Dataset:
             return documents.read(config, name)
         case "table":
             return table.read(config, name)
+        case "arrays":
+            return _table(config, arrays.read(name, Bad(config.on_bad, most=config.most_bad)))
+        case "hf":
+            return hub.read(config, name)
+        case "mixture":
+            return mixture.read(config, name, load)
         case "audio":
             return audio.read(config, name)
         case "images":
-            return images.read(config, name)
+            return (image_files if image_files.lists(name) else images).read(config, name)
         case "tokens":
             return tokens.read(config, name)
         case "synthetic":
@@ -92,19 +116,18 @@ def load(config: Data) -> Dataset:
 def _table(config: Data, table: Table) -> Dataset:
     """Splits, fitted moments and schema of arrays with one row an example."""
     rows = split_rows(config, table.targets, table.classes, table.splits)
-    parts = {name: (table.inputs[ids], table.targets[ids]) for name, ids in rows.items()}
-    train_inputs, train_targets = parts["train"]
-    if len(train_inputs) == 0:
+    if len(rows["train"]) == 0:
         raise DataError(f"{config.source}: the train split is empty; lower data.valid and data.test")
-    mean, std = moments(train_inputs) if config.standardize else ((), ())
+    splits = {name: _part(config, table, ids) for name, ids in rows.items()}
+    mean, std = _moments(table, splits["train"]) if config.standardize else ((), ())
     real = not table.classes
-    target_mean, target_std = moments(train_targets) if real else ((), ())
+    target_mean, target_std = moments(table.targets[rows["train"]]) if real else ((), ())
     schema = Schema(
         source=config.source,
         fingerprint=table.fingerprint,
         input_kind="image" if table.inputs.ndim == 4 else "row",
         input_shape=tuple(table.inputs.shape[1:]),
-        input_dtype=str(table.inputs.dtype),
+        input_dtype=table.reader.leaves["inputs"].dtype if table.reader else str(table.inputs.dtype),
         target_kind="real" if real else "class",
         feature_names=table.feature_names,
         input_mean=mean,
@@ -116,11 +139,21 @@ def _table(config: Data, table: Table) -> Dataset:
         counts=tuple((name, len(ids)) for name, ids in rows.items()),
         files=tuple(table.files.items()),
     )
-    origins = table.origins or ((config.source, 0),)
-    splits = {
-        n: Split({"inputs": x, "targets": y}, len(x), rows=rows[n], origins=origins) for n, (x, y) in parts.items()
-    }
     return Dataset(schema, splits)
+
+
+def _part(config: Data, table: Table, ids: np.ndarray) -> Split:
+    inputs = {} if table.reader else {"inputs": table.inputs[ids]}
+    origins = table.origins or ((config.source, 0),)
+    arrays = inputs | {"targets": table.targets[ids]}
+    return Split(arrays, len(ids), rows=ids, origins=origins, reader=table.reader)
+
+
+def _moments(table: Table, train: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Of all train rows; of inputs that stay in their file, of an even share of them."""
+    if table.reader is None:
+        return moments(train.arrays["inputs"])
+    return moments(table.inputs[train.row(np.arange(0, train.length, max(1, train.length // _FITTED)))])
 
 
 def is_text(source: str) -> bool:
@@ -129,7 +162,10 @@ def is_text(source: str) -> bool:
     >>> is_text("text:shakespeare.txt"), is_text("python_text"), is_text("wine")
     (True, True, False)
     """
-    return source.partition(":")[0] in ("text", "tokens", "python_text") or source.startswith("synthetic:tokens")
+    kind, _, name = source.partition(":")
+    if kind == "mixture":
+        return any(is_text(one.source) for one in mixture.sources_of(name))
+    return kind in ("text", "tokens", "python_text") or source.startswith("synthetic:tokens")
 
 
 def _text(config: Data, tokens: np.ndarray, files: dict[str, str], fingerprint: str) -> Dataset:

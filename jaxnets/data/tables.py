@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxnets.data.reader import Reader
+
 
 class Table(NamedTuple):
     """Arrays with one row an example.
@@ -25,6 +27,7 @@ class Table(NamedTuple):
     files: dict[str, str]  # {name: sha256} of what was read
     fingerprint: str
     origins: tuple[tuple[str, int], ...] = ()  # (file, its first row), in order; none = the source is one thing
+    reader: Reader | None = None  # what reads the inputs by their rows while training, where they stay in their file
 
 
 def fingerprint_arrays(*arrays: np.ndarray) -> str:

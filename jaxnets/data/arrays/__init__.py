@@ -1,0 +1,1 @@
+"""Arrays: what Python or files of NumPy hold, as examples."""

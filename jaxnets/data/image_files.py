@@ -1,0 +1,113 @@
+"""`images:FOLDER` and `images:TABLE`: picture files, a folder a class or a table of paths, decoded while training.
+
+FOLDER/images/… beside FOLDER/masks/… with the same names are pictures with a class for every pixel (see masks.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from jaxnets.data import masks
+from jaxnets.data.images import fitted_moments
+from jaxnets.data.listed import listing_rows
+from jaxnets.data.listing import Listing, folder, list_files
+from jaxnets.data.names import with_names
+from jaxnets.data.pictures import SUFFIXES, BadPicture, Images, cut
+from jaxnets.data.reader import Bad, Leaf
+from jaxnets.data.schema import Dataset, Schema, Split
+from jaxnets.data.table import reading
+from jaxnets.errors import DataError
+from jaxnets.files import fingerprint
+
+if TYPE_CHECKING:
+    from jaxnets.data.source import Data
+
+
+class PictureReader:
+    """Encoded pictures by their number (see Reader).
+
+    encoded: number -> bytes; where: number -> where it is, for a message
+    """
+
+    def __init__(self, encoded: Callable[[int], bytes], where: Callable[[int], str], config: Images, bad: Bad) -> None:
+        self._encoded, self._where, self._config, self._bad = encoded, where, config, bad
+
+    @property
+    def leaves(self) -> Mapping[str, Leaf]:
+        return {"inputs": Leaf((self._config.size, self._config.size, 3), "uint8")}
+
+    def fill(self, rows: np.ndarray, out: Mapping[str, np.ndarray], draws: np.ndarray | None, /) -> None:
+        for place, row in enumerate(rows):
+            draw = None if draws is None else np.random.Generator(np.random.Philox(key=draws[place]))
+            try:
+                out["inputs"][place], _ = cut(self._encoded(int(row)), self._config, draw)
+            except (BadPicture, OSError) as error:
+                out["weight"][place] = 0  # unless the next line raises
+                self._bad(self._where(int(row)), f"not a readable image ({error})")
+
+
+def lists(name: str) -> bool:
+    """Whether `images:name` is a folder or a table of paths, and not files that hold the pictures themselves."""
+    suffix = Path(name).suffix.lower()
+    return (suffix in reading.SUFFIXES and suffix not in (".parquet", ".pq")) or folder(name) is not None
+
+
+def read(config: Data, name: str) -> Dataset:
+    """The source `images:name`. ConfigError says what is wrong in the config; DataError names the file."""
+    bad = Bad(config.on_bad, most=config.most_bad)
+    label = None if config.names else config.target
+    found = list_files(name, kind="images", suffixes=SUFFIXES, bad=bad, label_column=label)
+    if masks.are_pairs(found):
+        listing, goal = masks.paired(found), "mask"
+        known = masks.classes_of(listing, config.workers)
+        reader, classes = masks.PairReader(listing, config.images, bad, known), known.names
+    else:
+        listing, goal = with_names(found, config.names, bad, label=config.target), "class"
+        reader, classes = _reader(listing, config.images, bad), listing.classes
+        if listing.labels is None or len(classes) < 2:
+            raise DataError(
+                f"{config.source} does not say of what class its files are, or all are of one; give a folder a class, "
+                "a table with a column label, data.names as in {label}_{number}.png, or folders images and masks"
+            )
+    rows = listing_rows(config, listing)
+    splits = {split: _split(listing, reader, ids) for split, ids in rows.items()}
+    if not splits["train"].length:
+        raise DataError(f"{config.source}: the train split is empty; lower data.valid and data.test")
+    mean, std = fitted_moments(splits["train"]) if config.standardize else ((), ())
+    hashes = (found if goal == "mask" else listing).known_by()
+    schema = Schema(
+        source=config.source,
+        fingerprint=fingerprint(hashes),
+        input_kind="image",
+        input_shape=(config.images.size, config.images.size, 3),
+        input_dtype="uint8",
+        target_kind=goal,
+        input_mean=mean,
+        input_std=std,
+        classes=classes,
+        counts=tuple((split, part.length) for split, part in splits.items()),
+        files=tuple(hashes.items()),
+    )
+    return Dataset(schema, splits)
+
+
+def _reader(listing: Listing, config: Images, bad: Bad) -> PictureReader:
+    return PictureReader(lambda row: listing.file(row).read_bytes(), lambda row: str(listing.file(row)), config, bad)
+
+
+def _split(listing: Listing, reader: PictureReader | masks.PairReader, ids: np.ndarray) -> Split:
+    arrays = {} if "targets" in reader.leaves else {"targets": _labels(listing)[ids]}
+    return Split(arrays, len(ids), rows=ids, origins=_origins(listing.paths), reader=reader)
+
+
+def _labels(listing: Listing) -> np.ndarray:
+    assert listing.labels is not None
+    return listing.labels
+
+
+def _origins(paths: Sequence[str]) -> tuple[tuple[str, int], ...]:
+    return tuple((path, row) for row, path in enumerate(paths))
