@@ -20,6 +20,7 @@ from jaxnets.data import (
     augment,
     preprocess,
 )
+from jaxnets.data.timeseries.fitting import by_series
 from jaxnets.errors import ConfigError
 from jaxnets.optim.loss_scale import FIRST
 from jaxnets.step import Sums, init_state, make_step, merge_params
@@ -35,6 +36,8 @@ _FACTORIES: dict[type, Any] = {
     models.ResNet50: models.resnet50,
     models.ViT: models.vit,
     models.GPT: models.gpt,
+    models.PatchTST: models.patchtst,
+    models.TSMixer: models.tsmixer,
 }
 _TABULAR: tuple[type, ...] = ()  # models that take the parts of a table as they are
 
@@ -107,10 +110,22 @@ def build_model(experiment: Experiment, schema: Schema) -> Model:
     if isinstance(config, Custom):
         return config.model
     fields = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    if schema.input_kind == "window":
+        return _on_windows(experiment, schema, fields)
     if schema.input_kind == "table" and isinstance(config, _TABULAR):
         return _FACTORIES[type(config)](schema.num_outputs, cardinalities=schema.cardinalities, **fields)
     model = _FACTORIES[type(config)](schema.num_outputs, **fields)
     return models.on_table(model, schema.cardinalities) if schema.input_kind == "table" else model
+
+
+def _on_windows(experiment: Experiment, schema: Schema, fields: dict[str, Any]) -> Model:
+    """A model of time series: forecasts in the user's unit."""
+    assert schema.series is not None
+    flat = isinstance(experiment.model, models.MLP)
+    quantiles = max(1, len(getattr(experiment.task, "quantiles", ())))
+    outputs = schema.series.horizon * quantiles * (len(schema.target_names) if flat else 1)
+    how = {"horizon": schema.series.horizon, "series": len(schema.series.names), "quantiles": quantiles, "flat": flat}
+    return models.on_windows(_FACTORIES[type(experiment.model)](outputs, **fields), **how)
 
 
 def build_task(experiment: Experiment, schema: Schema) -> Task:
@@ -124,6 +139,11 @@ def build_task(experiment: Experiment, schema: Schema) -> Task:
         case tasks.LanguageModelling() as config:
             fields = _own_fields(config)
             return tasks.language_modelling(schema.vocabulary_size, **fields)
+        case tasks.Forecasting(loss=loss, quantiles=quantiles):
+            assert schema.series is not None
+            scales = (schema.target_std, schema.series.naive_errors)
+            scales = (by_series(part, len(schema.target_names)) for part in scales)
+            return tasks.forecasting(*scales, loss=loss, quantiles=quantiles)
     raise ConfigError(f"task {type(experiment.task).__name__} cannot be built")
 
 
@@ -172,6 +192,8 @@ def check_model(parts: Parts, schema: Schema, experiment: Experiment, batch: PyT
         raise ConfigError(f"model {name} does not fit {source}, whose inputs are {schema.input_shape}: {first}; "
                           "change the model's sizes") from error  # fmt: skip
     found = getattr(outputs, "shape", None)
+    if schema.target_kind == "series":  # the model's own outputs were looked at when they became values
+        return state
     if found is not None and (len(found) < 2 or found[-1] != schema.num_outputs):
         raise ConfigError(
             f"model {name} gives outputs of {found}, but {source} needs {schema.num_outputs} an example: "
@@ -193,6 +215,7 @@ _TASKS: dict[str, tuple[str, ...]] = {  # of a kind of target
     "labels": ("multilabel",),
     "real": ("regression",),
     "token": ("languagemodelling",),
+    "series": ("forecasting",),
 }
 
 
@@ -209,6 +232,7 @@ def check_schema(experiment: Experiment, schema: Schema) -> None:
     images = (models.CNN, models.ResNet9, models.ResNet18, models.ResNet34, models.ResNet50, models.ViT)
     if isinstance(experiment.model, images) and schema.input_kind != "image":
         raise ConfigError(f"model {name} takes images, but {schema.source} holds {schema.input_kind}s; use mlp or gpt")
+    _check_windows(experiment, schema)
     if isinstance(experiment.model, models.MLP) and schema.input_kind == "token":
         raise ConfigError(f"model mlp takes rows or images, but {schema.source} holds tokens; use gpt")
     if isinstance(experiment.model, models.GPT) and schema.input_kind == "table":
@@ -223,7 +247,7 @@ def check_schema(experiment: Experiment, schema: Schema) -> None:
             "make them equal"
         )
     _check_augment(experiment, schema)
-    if experiment.data.context is not None and schema.input_kind != "token":
+    if experiment.data.context is not None and schema.input_kind not in ("token", "window"):
         raise ConfigError(
             f"data.context {experiment.data.context} says nothing about {schema.source}, which holds "
             f"{schema.input_kind}s; set it to none"
@@ -240,10 +264,38 @@ def check_schema(experiment: Experiment, schema: Schema) -> None:
         )
 
 
+def _check_windows(experiment: Experiment, schema: Schema) -> None:
+    name, forecasters = type(experiment.model).__name__.lower(), (models.PatchTST, models.TSMixer)
+    if schema.input_kind != "window":
+        if isinstance(experiment.model, forecasters):
+            raise ConfigError(
+                f"model {name} takes windows of time series, but {schema.source} holds {schema.input_kind}s; use mlp"
+            )
+        return
+    if not isinstance(experiment.model, (*forecasters, models.MLP, Custom)):
+        raise ConfigError(
+            f"model {name} does not forecast, but {schema.source} holds windows of time series; use patchtst, tsmixer "
+            "or mlp"
+        )
+    if isinstance(experiment.model, models.PatchTST):
+        if schema.feature_names:
+            raise ConfigError(
+                f"model patchtst sees no columns that are known ahead, but data.series.future names "
+                f"{', '.join(schema.feature_names)}; use tsmixer or mlp, or leave them out"
+            )
+        if experiment.model.patch > schema.input_shape[0]:
+            raise ConfigError(
+                f"model.patch {experiment.model.patch} is longer than data.context {schema.input_shape[0]}; make it "
+                "shorter"
+            )
+
+
 def _check_augment(experiment: Experiment, schema: Schema) -> None:
     stages = experiment.data.augment
-    if stages and schema.input_kind == "token":
-        raise ConfigError(f"data.augment holds image operations, but {schema.source} holds tokens; use an empty tuple")
+    if stages and schema.input_kind in ("token", "window"):
+        raise ConfigError(
+            f"data.augment holds image operations, but {schema.source} holds {schema.input_kind}s; use an empty tuple"
+        )
     for index, stage in enumerate(stages):
         name = type(stage).__name__.lower()
         if schema.input_kind != "image" and not isinstance(stage, Mixup | RepeatedAugmentation):

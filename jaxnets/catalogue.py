@@ -46,6 +46,8 @@ KNOWN = {
     "vit_s16": Known(models.vit_s16, (224, 224, 3), 1000, "Touvron et al., 2020"),
     "vit_b16": Known(models.vit_b16, (224, 224, 3), 1000, "Dosovitskiy et al., 2020"),
     "gpt": Known(models.gpt, (1024,), 50257, "Radford et al., 2019"),
+    "patchtst": Known(models.patchtst, (336, 7), 96, "Nie et al., 2023"),
+    "tsmixer": Known(models.tsmixer, (336, 7), 96, "Chen et al., 2023"),
 }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import math
 import runpy
@@ -22,7 +23,7 @@ from jaxnets import optim, tasks
 from jaxnets.data import Data, RandomErasing, RepeatedAugmentation
 from jaxnets.errors import ConfigError, near
 from jaxnets.loop import Loop
-from jaxnets.models import CNN, GPT, MLP, ResNet9, ResNet18, ResNet34, ResNet50, ViT
+from jaxnets.models import CNN, GPT, MLP, PatchTST, ResNet9, ResNet18, ResNet34, ResNet50, TSMixer, ViT
 from jaxnets.models.layers import TRANSFERS
 from jaxnets.parallel import Plan
 from jaxnets.types import Model, experiment_dataclass, number, stage
@@ -41,8 +42,10 @@ class Experiment:
     """All that a run depends on. Numbers are traced, everything else is structure."""
 
     data: Data = stage(Data())
-    model: MLP | CNN | ResNet9 | ResNet18 | ResNet34 | ResNet50 | ViT | GPT | Custom = stage(MLP())
-    task: tasks.Classification | tasks.Regression | tasks.LanguageModelling = stage(tasks.Classification())
+    model: MLP | CNN | ResNet9 | ResNet18 | ResNet34 | ResNet50 | ViT | GPT | PatchTST | TSMixer | Custom = stage(MLP())
+    task: tasks.Classification | tasks.Regression | tasks.LanguageModelling | tasks.Forecasting = stage(
+        tasks.Classification()
+    )
     optim: optim.Optim = stage(optim.AdamW())
     plan: Plan = stage(Plan())
     loop: Loop = stage(Loop())
@@ -75,6 +78,7 @@ _RULES: dict[str, tuple[Any, str]] = {
     "cross_weight": _NOT_NEGATIVE,
     "reverse_weight": _NOT_NEGATIVE,
     "log_zero": (lambda x: x < 0, "a number below 0"),
+    "quantiles": (lambda x: 0 < x < 1, "a number above 0 and below 1"),
     "momentum": _SHARE,
     "beta1": _SHARE,
     "beta2": _SHARE,
@@ -445,7 +449,10 @@ def _check_fit(experiment: Experiment) -> None:
         )
     _check_augment(experiment.data)
     _check_loss(experiment.task)
-    if isinstance(model, ViT | GPT) and model.width % model.heads:
+    quantiles = getattr(experiment.task, "quantiles", ())
+    if any(a >= b for a, b in itertools.pairwise(quantiles)):
+        raise ConfigError(f"task.quantiles {quantiles} are not allowed; let them grow, each once")
+    if isinstance(model, ViT | GPT | PatchTST) and model.width % model.heads:
         raise ConfigError(f"model.width {model.width} does not divide over model.heads {model.heads}")
     if isinstance(model, ViT) and model.positions == "sincos2d" and (model.width % 4 or model.width < 8):
         raise ConfigError(

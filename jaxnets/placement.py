@@ -9,12 +9,13 @@ from jaxnets import parallel
 from jaxnets.axes import Divided
 from jaxnets.config import Experiment, variant_name
 from jaxnets.data import Schema
-from jaxnets.models import GPT, ViT
+from jaxnets.models import GPT, PatchTST, ViT
 from jaxnets.models.gpt import RULES as gpt_rules
+from jaxnets.models.patchtst import RULES as patchtst_rules
 from jaxnets.models.vit import RULES as vit_rules
 from jaxnets.parallel import Layout
 
-_RULES: dict[type, tuple[Divided, ...]] = {GPT: gpt_rules, ViT: vit_rules}
+_RULES: dict[type, tuple[Divided, ...]] = {GPT: gpt_rules, PatchTST: patchtst_rules, ViT: vit_rules}
 
 
 def layout_of(experiment: Experiment, schema: Schema, *, devices: Sequence[Any] | None = None) -> Layout:

@@ -14,6 +14,8 @@ import numpy as np
 from jaxnets.data.order import Groups
 from jaxnets.data.reader import Reader
 from jaxnets.data.table.columns import Column
+from jaxnets.data.timeseries.config import Fitting
+from jaxnets.data.timeseries.fitting import scaled, scaled_shapes
 from jaxnets.errors import DataError
 
 
@@ -38,14 +40,15 @@ class Schema:
     fingerprint: sha256 of the content; files: (name, sha256) of what it was read from
     parts: of inputs that are a dict of arrays; none = inputs are one array of input_shape and input_dtype
     columns: of a table, each with what was fitted to it
+    series: of time series, for each of which there are target moments, one series after the other
     """
 
     source: str
     fingerprint: str
-    input_kind: Literal["image", "row", "token", "table"]
+    input_kind: Literal["image", "row", "token", "table", "window"]
     input_shape: tuple[int, ...]
     input_dtype: str
-    target_kind: Literal["class", "real", "token", "labels"]
+    target_kind: Literal["class", "real", "token", "labels", "series"]
     feature_names: tuple[str, ...] = ()
     input_mean: tuple[float, ...] = ()
     input_std: tuple[float, ...] = ()
@@ -58,6 +61,7 @@ class Schema:
     files: tuple[tuple[str, str], ...] = ()
     parts: tuple[Part, ...] = ()
     columns: tuple[Column, ...] = ()
+    series: Fitting | None = None
 
     @property
     def num_outputs(self) -> int:
@@ -67,6 +71,8 @@ class Schema:
                 return len(self.classes)
             case "real":
                 return len(self.target_names)
+            case "series":
+                return (self.series.horizon if self.series else 0) * len(self.target_names)
         return self.vocabulary_size
 
     @property
@@ -80,7 +86,8 @@ class Schema:
         length: tokens of a window, where it is not that of the data
         """
         if self.parts:
-            return {part.name: jax.ShapeDtypeStruct((batch, *part.shape), part.dtype) for part in self.parts}
+            shapes = {part.name: jax.ShapeDtypeStruct((batch, *part.shape), part.dtype) for part in self.parts}
+            return shapes if raw or self.input_kind != "window" else scaled_shapes(shapes)
         if self.input_kind == "token":
             return jax.ShapeDtypeStruct((batch, *(self.input_shape if length is None else (length,))), "int32")
         return jax.ShapeDtypeStruct((batch, *self.input_shape), self.input_dtype if raw else "float32")
@@ -91,6 +98,7 @@ class Schema:
         nested = {
             "parts": [part._asdict() for part in self.parts],
             "columns": [column.to_json() for column in self.columns],
+            "series": None if self.series is None else self.series._asdict(),
         }
         return values | {"counts": dict(self.counts), "files": dict(self.files)} | nested
 
@@ -108,6 +116,10 @@ class Schema:
         parts: Any = [{n: tuple(v) if isinstance(v, list) else v for n, v in part.items()} for part in values["parts"]]
         values["parts"] = tuple(Part(**part) for part in parts)
         values["columns"] = tuple(map(Column.from_json, values["columns"]))
+        if values["series"] is not None:
+            values["series"] = Fitting(
+                **{n: tuple(v) if isinstance(v, list) else v for n, v in values["series"].items()}
+            )
         kinds = typing.get_type_hints(cls)
         typed: dict[str, Any] = {n: tuple(v) if typing.get_origin(kinds[n]) is tuple else v for n, v in values.items()}
         return cls(**typed)
@@ -167,6 +179,8 @@ def preprocess(schema: Schema, inputs: Any) -> Any:
     """
     if schema.input_kind in ("token", "table"):
         return inputs
+    if schema.input_kind == "window":
+        return scaled(schema, inputs)
     inputs = jnp.asarray(inputs)
     x = inputs.astype(jnp.float32) / 255.0 if inputs.dtype == jnp.uint8 else inputs.astype(jnp.float32)
     if not schema.input_mean:

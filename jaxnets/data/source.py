@@ -15,10 +15,12 @@ from jaxnets.data.table import source as table
 from jaxnets.data.table.columns import Columns
 from jaxnets.data.tables import Table
 from jaxnets.data.tfds import BUILTIN
+from jaxnets.data.timeseries import source as timeseries
+from jaxnets.data.timeseries.config import Series
 from jaxnets.errors import ConfigError, DataError, near
 from jaxnets.types import experiment_dataclass, stage
 
-KINDS = ("tfds", "parquet", "images", "text", "tokens", "table", "synthetic")
+KINDS = ("tfds", "parquet", "images", "text", "tokens", "table", "series", "synthetic")
 
 
 @experiment_dataclass
@@ -32,7 +34,7 @@ class Data:
     split_seed: int = 0  # of the random splits
     folds: int | None = None  # cross-validation: one of so many parts is the test split, in place of `test`
     fold: int = 0  # which one, from 0
-    context: int | None = None  # tokens a window, for text
+    context: int | None = None  # tokens a window, for text; steps that a forecast sees, for time series
     vocabulary: int | None = None  # how many tokens there are, for tokens
     standardize: bool = True  # inputs to mean 0 and deviation 1, fitted on the train split
     augment: tuple[Augmentation, ...] = stage(())
@@ -43,6 +45,7 @@ class Data:
     target: str | None = None  # the column of a table that is learned, or several with commas between them
     split_by: str = "random"  # or order, sklearn, column:NAME, file:PATH (rows of the test split); for tables
     columns: Columns = stage(Columns())  # how the columns of a table are read and fitted
+    series: Series = stage(Series())  # what the columns of time series mean
     images: Images = stage(Images())  # how encoded images that are read while training become arrays
 
 
@@ -67,6 +70,8 @@ def load(config: Data) -> Dataset:
             return _text(config, *text.read(name))
         case "table":
             return table.read(config, name)
+        case "series":
+            return timeseries.read(config, name)
         case "images":
             return images.read(config, name)
         case "tokens":
@@ -111,12 +116,14 @@ def _table(config: Data, table: Table) -> Dataset:
 
 
 def is_text(source: str) -> bool:
-    """Whether a source is one text, whose splits follow each other and are never drawn.
+    """Whether a source is one text, or time series, whose splits follow each other and are never drawn.
 
     >>> is_text("text:shakespeare.txt"), is_text("python_text"), is_text("wine")
     (True, True, False)
     """
-    return source.partition(":")[0] in ("text", "tokens", "python_text") or source.startswith("synthetic:tokens")
+    return source.partition(":")[0] in ("text", "tokens", "python_text", "series") or source.startswith(
+        "synthetic:tokens"
+    )
 
 
 def _text(config: Data, tokens: np.ndarray, files: dict[str, str], fingerprint: str) -> Dataset:

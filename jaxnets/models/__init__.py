@@ -8,6 +8,8 @@ from jaxnets.models.linen import from_linen as from_linen
 from jaxnets.models.linen import from_nnx as from_nnx
 from jaxnets.models.mlp import MLP as MLP
 from jaxnets.models.mlp import mlp as mlp
+from jaxnets.models.patchtst import PatchTST as PatchTST
+from jaxnets.models.patchtst import patchtst as patchtst
 from jaxnets.models.resnet import ResNet9 as ResNet9
 from jaxnets.models.resnet import ResNet18 as ResNet18
 from jaxnets.models.resnet import ResNet34 as ResNet34
@@ -17,8 +19,11 @@ from jaxnets.models.resnet import resnet18 as resnet18
 from jaxnets.models.resnet import resnet34 as resnet34
 from jaxnets.models.resnet import resnet50 as resnet50
 from jaxnets.models.tables import on_table as on_table
+from jaxnets.models.tsmixer import TSMixer as TSMixer
+from jaxnets.models.tsmixer import tsmixer as tsmixer
 from jaxnets.models.vit import ViT as ViT
 from jaxnets.models.vit import vit as vit
 from jaxnets.models.vit import vit_b16 as vit_b16
 from jaxnets.models.vit import vit_s16 as vit_s16
 from jaxnets.models.vit import vit_ti16 as vit_ti16
+from jaxnets.models.windows import on_windows as on_windows

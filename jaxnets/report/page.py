@@ -11,7 +11,7 @@ import numpy as np
 from jaxnets.config import flatten
 from jaxnets.data import Schema
 from jaxnets.files import write_atomically
-from jaxnets.report import confusion, folder, intervals, svg, training
+from jaxnets.report import confusion, folder, forecasts, intervals, svg, training
 from jaxnets.report.document import as_text, document, grid, picture, section, word
 from jaxnets.report.folder import Folder
 
@@ -97,6 +97,8 @@ def _outcome(schema: Schema, table: dict[str, np.ndarray]) -> str:
             charts.append(svg.points(f"{name}: residuals", found, found - true, x="predicted", y="predicted - true"))
             charts.append(svg.histogram(f"{name}: residuals", found - true, x="predicted - true"))
         return f'<div class="charts">{"".join(charts)}</div>'
+    if "forecast" in table:
+        return forecasts.outcome(schema, table)
     if "loss" in table:
         chart = svg.histogram("nats per token, by window", table["loss"], x="nats per token")
         return f'<div class="charts">{chart}</div>'
@@ -131,6 +133,8 @@ def _most_wrong(schema: Schema, table: dict[str, np.ndarray]) -> str:
             for row, image in zip(rows, table["wrong_inputs"], strict=True)
         ]
         return f'<div class="wrongs">{"".join(cells)}</div>'
+    if schema.input_kind == "window":
+        return forecasts.worst(schema, table, rows)
     return _wrong_rows(schema, table, rows[:10])
 
 
