@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from jaxnets import models
-from jaxnets.models import cnn, gpt, mlp, resnet9, resnet18, resnet34, resnet50, vit, vit_b16
+from jaxnets.models import cnn, gpt, mlp, patchtst, resnet9, resnet18, resnet34, resnet50, tsmixer, vit, vit_b16
 from jaxnets.models.layers import DropPath
 
 IMAGE = (4, 8, 8, 3)
@@ -28,16 +28,19 @@ TINY = {
         IMAGE,
     ),
     "gpt": (lambda **k: gpt(11, context=8, width=8, depth=3, heads=2, **k), (4, 8)),
+    "patchtst": (lambda **k: patchtst(5, patch=4, stride=2, width=8, depth=3, heads=2, mlp_width=16, **k), (4, 8, 3)),
+    "tsmixer": (lambda **k: tsmixer(5, width=8, depth=3, mlp_width=16, **k), (4, 8, 3)),
 }
 DEEP = {  # what they have that the others lack: bottlenecks, stacks of several blocks
     "resnet34": (lambda **k: resnet34(5, **k), IMAGE),
     "resnet50": (lambda **k: resnet50(5, stem="small", **k), IMAGE),
 }
+OUTPUTS = {"gpt": (4, 8, 11), "patchtst": (4, 5, 3), "tsmixer": (4, 5, 3)}  # where they are not (4, 5)
 RESNET18 = pytest.param("resnet18", marks=pytest.mark.slow)  # where resnet9 and the others tell enough every day
 ALL = [*TINY, *(pytest.param(name, marks=pytest.mark.slow) for name in DEEP)]
 FACTORIES = {
     models.MLP: mlp, models.CNN: cnn, models.ResNet9: resnet9, models.ResNet18: resnet18, models.ResNet34: resnet34,
-    models.ResNet50: resnet50, models.ViT: vit, models.GPT: gpt,
+    models.ResNet50: resnet50, models.ViT: vit, models.GPT: gpt, models.PatchTST: patchtst, models.TSMixer: tsmixer,
 }  # fmt: skip
 
 
@@ -62,7 +65,7 @@ def test_shapes_jit_and_state(built):
     name, model, params, state, inputs = built
     eager, same = model.apply(params, state, inputs)
     jitted, _ = jax.jit(model.apply)(params, state, inputs)
-    assert eager.shape == ((4, 8, 11) if name == "gpt" else (4, 5)) and eager.dtype == jnp.float32
+    assert eager.shape == (OUTPUTS.get(name, (4, 5))) and eager.dtype == jnp.float32
     np.testing.assert_allclose(eager, jitted, rtol=2e-5, atol=2e-5)  # fusion reorders float32 sums
     for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(same), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -118,7 +121,7 @@ def test_bfloat16_computes_low_and_keeps_params_high(name):
     assert 0 < float(jnp.abs(outputs - full).max()) < 0.1 * scale  # 8 bits of mantissa, a few layers
 
 
-@pytest.mark.parametrize("name", ["vit", "gpt", "resnet18"])
+@pytest.mark.parametrize("name", ["vit", "gpt", "resnet18", "patchtst", "tsmixer"])
 def test_unrolled_is_scanned(name):
     model, params, state, inputs = case(name)
     unrolled = TINY[name][0](unroll=True)
@@ -154,7 +157,7 @@ def test_a_config_has_the_keywords_of_its_factory(config):
     assert keywords == {name: getattr(default, name) for name in config.__dataclass_fields__}
 
 
-@pytest.mark.parametrize("name", ["mlp", "cnn", "vit", "gpt"])
+@pytest.mark.parametrize("name", ["mlp", "cnn", "vit", "gpt", "patchtst", "tsmixer"])
 def test_dropout_takes_a_traced_rate_and_needs_a_key(name):
     _, params, state, inputs = case(name)
 

@@ -35,10 +35,8 @@ def regular(frame: Frame, series: Series) -> Grid:
     parts = [order[start:stop] for start, stop in zip(bounds[:-1], bounds[1:], strict=True)]
     for rows in parts:
         _check_order(frame, rows)
-    if series.gaps == "ignore":
-        places = [np.arange(len(rows)) for rows in parts]
-    else:
-        places = _places(frame, parts)
+    even = series.gaps != "ignore"
+    places = _places(frame, parts) if even else [np.arange(len(rows)) for rows in parts]
     if series.gaps == "stop":
         for rows, place in zip(parts, places, strict=True):
             _check_gaps(frame, rows, place)

@@ -96,7 +96,7 @@ def targets_of(config: Data) -> list[str]:
 
 
 def columns_of(config: Data, names: Sequence[str]) -> list[str]:
-    """The columns that are read: time, id, targets, future. ConfigError if one is not there or stands for two things."""
+    """The columns that are read: time, id, targets, future. ConfigError if one is not there or means two things."""
     series = config.series
     parts = {"data.series.time": [series.time], "data.series.id": [series.id] if series.id is not None else []}
     parts |= {"data.target": targets_of(config), "data.series.future": list(series.future)}

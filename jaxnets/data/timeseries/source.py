@@ -69,9 +69,8 @@ def _check_given(config: Data, frame: Frame) -> None:
     if len(bad):
         row, column = (int(place) for place in bad[0])
         raise DataError(
-            f"{frame.where(row)}: {names[column]} is missing at {frame.time(row)}, and {len(bad) - 1} values beside it "
-            "are; fill them in, or let the last value be seen in their place: --data.series.missing carry (it is "
-            "never a target)"
+            f"{frame.where(row)}: {names[column]} is missing at {frame.time(row)} ({len(bad)} values in all); fill it "
+            "in, or let the last value be seen in its place: --data.series.missing carry (it is never a target)"
         )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow
 
 from jaxnets.data.table import values
 from jaxnets.data.timeseries.grid import Grid
@@ -48,6 +47,8 @@ def _at(steps: np.ndarray, place: int) -> float:
 
 
 def _time(text: str, path: str, *, dated: bool) -> float:
+    import pyarrow
+
     try:
         column = pyarrow.array([text])
         return float(values.dates(column, "")[0] if dated else values.numbers(column)[0])
