@@ -27,7 +27,7 @@ CONFIG = Path(__file__).parents[1] / "configs" / "sea_temperature_patchtst.py"
 def windows(split: data.Split) -> tuple[np.ndarray, np.ndarray]:
     """(past (n t), horizon (n h)) of the one target of one series; NaN where a step has no row."""
     batch = data.gather(split.arrays, np.arange(split.length), window=None)
-    return batch["inputs"]["past"][..., 0], batch["targets"][..., 0]
+    return batch["inputs"]["past"][..., 0].astype(np.float64), batch["targets"][..., 0].astype(np.float64)
 
 
 def mase(said: np.ndarray, true: np.ndarray, naive: float) -> float:
@@ -41,7 +41,7 @@ def ridge(parts: dict[str, tuple[np.ndarray, np.ndarray]], naive: float) -> tupl
     whole = ~np.isnan(parts["train"][1]).any(axis=1)
     inputs, targets = ((part - last["train"])[whole] for part in parts["train"])
     best = (np.inf, 0.0, np.zeros(0))
-    for alpha in np.logspace(-3, 4, 8):
+    for alpha in np.logspace(-2, 7, 10):
         fitted = Ridge(alpha).fit(inputs, targets)
         said = {name: fitted.predict(parts[name][0] - last[name]) + last[name] for name in ("valid", "test")}
         best = min(best, (mase(said["valid"], parts["valid"][1], naive), alpha, said["test"]), key=lambda one: one[0])

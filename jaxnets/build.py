@@ -38,6 +38,7 @@ _FACTORIES: dict[type, Any] = {
     models.GPT: models.gpt,
     models.PatchTST: models.patchtst,
     models.TSMixer: models.tsmixer,
+    models.R2Plus1D: models.r2plus1d,
 }
 _TABULAR: tuple[type, ...] = ()  # models that take the parts of a table as they are
 
@@ -233,6 +234,8 @@ def check_schema(experiment: Experiment, schema: Schema) -> None:
     if isinstance(experiment.model, images) and schema.input_kind != "image":
         raise ConfigError(f"model {name} takes images, but {schema.source} holds {schema.input_kind}s; use mlp or gpt")
     _check_windows(experiment, schema)
+    if isinstance(experiment.model, models.R2Plus1D) and schema.input_kind != "video":
+        raise ConfigError(f"model {name} takes videos, but {schema.source} holds {schema.input_kind}s; use mlp")
     if isinstance(experiment.model, models.MLP) and schema.input_kind == "token":
         raise ConfigError(f"model mlp takes rows or images, but {schema.source} holds tokens; use gpt")
     if isinstance(experiment.model, models.GPT) and schema.input_kind == "table":

@@ -47,6 +47,7 @@ KNOWN = {
     "vit_b16": Known(models.vit_b16, (224, 224, 3), 1000, "Dosovitskiy et al., 2020"),
     "gpt": Known(models.gpt, (1024,), 50257, "Radford et al., 2019"),
     "patchtst": Known(models.patchtst, (336, 7), 96, "Nie et al., 2023"),
+    "r2plus1d": Known(models.r2plus1d, (16, 112, 112, 3), 400, "Tran et al., 2018"),
     "tsmixer": Known(models.tsmixer, (336, 7), 96, "Chen et al., 2023"),
 }
 

@@ -23,7 +23,7 @@ from jaxnets import optim, tasks
 from jaxnets.data import Data, RandomErasing, RepeatedAugmentation
 from jaxnets.errors import ConfigError, near
 from jaxnets.loop import Loop
-from jaxnets.models import CNN, GPT, MLP, PatchTST, ResNet9, ResNet18, ResNet34, ResNet50, TSMixer, ViT
+from jaxnets.models import CNN, GPT, MLP, PatchTST, R2Plus1D, ResNet9, ResNet18, ResNet34, ResNet50, TSMixer, ViT
 from jaxnets.models.layers import TRANSFERS
 from jaxnets.parallel import Plan
 from jaxnets.types import Model, experiment_dataclass, number, stage
@@ -42,7 +42,9 @@ class Experiment:
     """All that a run depends on. Numbers are traced, everything else is structure."""
 
     data: Data = stage(Data())
-    model: MLP | CNN | ResNet9 | ResNet18 | ResNet34 | ResNet50 | ViT | GPT | PatchTST | TSMixer | Custom = stage(MLP())
+    model: MLP | CNN | ResNet9 | ResNet18 | ResNet34 | ResNet50 | ViT | GPT | PatchTST | TSMixer | R2Plus1D | Custom = (
+        stage(MLP())
+    )
     task: tasks.Classification | tasks.Regression | tasks.LanguageModelling | tasks.Forecasting = stage(
         tasks.Classification()
     )

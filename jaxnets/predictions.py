@@ -66,7 +66,7 @@ def _read(file: Path, schema: Schema) -> Any:
     if suffix == ".txt" and schema.input_kind == "token":
         return np.frombuffer(file.read_bytes()[-schema.input_shape[0] :], np.uint8)[None]
     allowed = {"image": (".npy", *_IMAGES), "row": (".npy", ".csv", ".parquet", ".jsonl"), "token": (".npy", ".txt")}
-    allowed["table"] = allowed["window"] = SUFFIXES
+    allowed |= {"table": SUFFIXES, "window": SUFFIXES, "video": (".npy",)}
     raise DataError(f"{file}: this run takes {schema.input_kind}s; give {', '.join(allowed[schema.input_kind])}")
 
 

@@ -45,7 +45,7 @@ class Schema:
 
     source: str
     fingerprint: str
-    input_kind: Literal["image", "row", "token", "table", "window"]
+    input_kind: Literal["image", "row", "token", "table", "window", "video"]
     input_shape: tuple[int, ...]
     input_dtype: str
     target_kind: Literal["class", "real", "token", "labels", "series"]

@@ -10,6 +10,8 @@ from jaxnets.models.mlp import MLP as MLP
 from jaxnets.models.mlp import mlp as mlp
 from jaxnets.models.patchtst import PatchTST as PatchTST
 from jaxnets.models.patchtst import patchtst as patchtst
+from jaxnets.models.r2plus1d import R2Plus1D as R2Plus1D
+from jaxnets.models.r2plus1d import r2plus1d as r2plus1d
 from jaxnets.models.resnet import ResNet9 as ResNet9
 from jaxnets.models.resnet import ResNet18 as ResNet18
 from jaxnets.models.resnet import ResNet34 as ResNet34

@@ -13,6 +13,7 @@ from jaxnets.data import Schema
 from jaxnets.files import write_atomically
 from jaxnets.report import confusion, folder, forecasts, intervals, svg, training
 from jaxnets.report.document import as_text, document, grid, picture, section, word
+from jaxnets.report.film import strip
 from jaxnets.report.folder import Folder
 
 _UP = ("accuracy", "r2")  # shown first where they are there
@@ -127,10 +128,11 @@ def _most_wrong(schema: Schema, table: dict[str, np.ndarray]) -> str:
     if schema.input_kind == "token":
         texts = [(table["loss"][row], as_text(tokens)) for row, tokens in zip(rows, table["wrong_inputs"], strict=True)]
         return "".join(f"<p>{loss:.3f} nats per token</p><pre>{html.escape(text)}</pre>" for loss, text in texts[:6])
-    if schema.input_kind == "image":
+    if schema.input_kind in ("image", "video"):
+        shown = map(strip, table["wrong_inputs"]) if schema.input_kind == "video" else table["wrong_inputs"]
         cells = [
             f'<div><img alt="row {table["row"][row]}" src="{picture(image)}">{_verdict(schema, table, row)}</div>'
-            for row, image in zip(rows, table["wrong_inputs"], strict=True)
+            for row, image in zip(rows, shown, strict=True)
         ]
         return f'<div class="wrongs">{"".join(cells)}</div>'
     if schema.input_kind == "window":

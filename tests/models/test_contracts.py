@@ -11,7 +11,20 @@ import numpy as np
 import pytest
 
 from jaxnets import models
-from jaxnets.models import cnn, gpt, mlp, patchtst, resnet9, resnet18, resnet34, resnet50, tsmixer, vit, vit_b16
+from jaxnets.models import (
+    cnn,
+    gpt,
+    mlp,
+    patchtst,
+    r2plus1d,
+    resnet9,
+    resnet18,
+    resnet34,
+    resnet50,
+    tsmixer,
+    vit,
+    vit_b16,
+)
 from jaxnets.models.layers import DropPath
 
 IMAGE = (4, 8, 8, 3)
@@ -29,6 +42,7 @@ TINY = {
     ),
     "gpt": (lambda **k: gpt(11, context=8, width=8, depth=3, heads=2, **k), (4, 8)),
     "patchtst": (lambda **k: patchtst(5, patch=4, stride=2, width=8, depth=3, heads=2, mlp_width=16, **k), (4, 8, 3)),
+    "r2plus1d": (lambda **k: r2plus1d(5, width=4, depths=(2, 2), stem="small", **k), (4, 3, 6, 6, 3)),
     "tsmixer": (lambda **k: tsmixer(5, width=8, depth=3, mlp_width=16, **k), (4, 8, 3)),
 }
 DEEP = {  # what they have that the others lack: bottlenecks, stacks of several blocks
@@ -40,7 +54,8 @@ RESNET18 = pytest.param("resnet18", marks=pytest.mark.slow)  # where resnet9 and
 ALL = [*TINY, *(pytest.param(name, marks=pytest.mark.slow) for name in DEEP)]
 FACTORIES = {
     models.MLP: mlp, models.CNN: cnn, models.ResNet9: resnet9, models.ResNet18: resnet18, models.ResNet34: resnet34,
-    models.ResNet50: resnet50, models.ViT: vit, models.GPT: gpt, models.PatchTST: patchtst, models.TSMixer: tsmixer,
+    models.ResNet50: resnet50, models.ViT: vit, models.GPT: gpt,
+    models.PatchTST: patchtst, models.TSMixer: tsmixer, models.R2Plus1D: r2plus1d,
 }  # fmt: skip
 
 
