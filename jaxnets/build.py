@@ -24,6 +24,7 @@ from jaxnets.data import (
     by_spectrogram,
     preprocess,
 )
+from jaxnets.data.timeseries.fitting import by_series
 from jaxnets.errors import ConfigError
 from jaxnets.models.tables import flatten
 from jaxnets.optim.loss_scale import FIRST
@@ -47,6 +48,9 @@ _FACTORIES: dict[type, Any] = {
     models.AudioResNet: models.audio_resnet,
     models.WaveformResNet: models.waveform_resnet,
     models.TextEncoder: models.text_encoder,
+    models.PatchTST: models.patchtst,
+    models.TSMixer: models.tsmixer,
+    models.R2Plus1D: models.r2plus1d,
 }
 _TABULAR: tuple[type, ...] = (models.TabularMLP, models.FTTransformer)  # they take the parts of a table as they are
 
@@ -119,6 +123,8 @@ def build_model(experiment: Experiment, schema: Schema) -> Model:
     if isinstance(config, Custom):
         return config.model
     fields = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    if schema.input_kind == "window":
+        return _on_windows(experiment, schema, fields)
     if schema.input_kind == "table" and isinstance(config, _TABULAR):
         return _FACTORIES[type(config)](outputs_of(experiment, schema), cardinalities=schema.cardinalities, **fields)
     model = _FACTORIES[type(config)](outputs_of(experiment, schema), **fields, **_of_data(config, schema))
@@ -154,6 +160,16 @@ def _flat(schema: Schema) -> Any:
     return lambda inputs: inputs.reshape(inputs.shape[0], -1)
 
 
+def _on_windows(experiment: Experiment, schema: Schema, fields: dict[str, Any]) -> Model:
+    """A model of time series: forecasts in the user's unit."""
+    assert schema.series is not None
+    flat = isinstance(experiment.model, models.MLP)
+    quantiles = max(1, len(getattr(experiment.task, "quantiles", ())))
+    outputs = schema.series.horizon * quantiles * (len(schema.target_names) if flat else 1)
+    how = {"horizon": schema.series.horizon, "series": len(schema.series.names), "quantiles": quantiles, "flat": flat}
+    return models.on_windows(_FACTORIES[type(experiment.model)](outputs, **fields), **how)
+
+
 def build_task(experiment: Experiment, schema: Schema) -> Task:
     """The task alone, without its teacher; it takes preprocessed inputs and raw targets."""
     match experiment.task:
@@ -175,6 +191,11 @@ def build_task(experiment: Experiment, schema: Schema) -> Task:
             return tasks.segmentation(len(schema.classes), ignore_index=ignore_index)
         case tasks.Autoencoding(noise=noise):
             return tasks.autoencoding(noise=noise, flat=_flat(schema))
+        case tasks.Forecasting(loss=loss, quantiles=quantiles):
+            assert schema.series is not None
+            scales = (schema.target_std, schema.series.naive_errors)
+            scales = (by_series(part, len(schema.target_names)) for part in scales)
+            return tasks.forecasting(*scales, loss=loss, quantiles=quantiles)
     raise ConfigError(f"task {type(experiment.task).__name__} cannot be built")
 
 
@@ -228,6 +249,8 @@ def check_model(parts: Parts, schema: Schema, experiment: Experiment, batch: PyT
         raise ConfigError(f"model {name} does not fit {source}, whose inputs are {schema.input_shape}: {first}; "
                           "change the model's sizes") from error  # fmt: skip
     found = getattr(outputs, "shape", None)
+    if schema.target_kind == "series":  # the model's own outputs were looked at when they became values
+        return state
     needed = outputs_of(experiment, schema)
     if found is not None and (len(found) < 2 or found[-1] != needed):
         raise ConfigError(
@@ -251,6 +274,7 @@ _TASKS: dict[str, tuple[str, ...]] = {  # of a kind of target
     "real": ("regression", "quantileregression", "autoencoding"),
     "token": ("languagemodelling",),
     "mask": ("segmentation", "autoencoding"),
+    "series": ("forecasting",),
 }
 
 
@@ -273,6 +297,9 @@ def check_schema(experiment: Experiment, schema: Schema) -> None:
             "give other data or another task"
         )
     _check_sound(experiment, schema, name)
+    _check_windows(experiment, schema)
+    if isinstance(experiment.model, models.R2Plus1D) and schema.input_kind != "video":
+        raise ConfigError(f"model {name} takes videos, but {schema.source} holds {schema.input_kind}s; use mlp")
     if isinstance(experiment.model, models.MLP) and schema.input_kind == "token":
         raise ConfigError(f"model mlp takes rows or images, but {schema.source} holds tokens; use gpt")
     if isinstance(experiment.model, _TABULAR) and schema.input_kind not in ("table", "row"):
@@ -292,7 +319,7 @@ def check_schema(experiment: Experiment, schema: Schema) -> None:
         )
     _check_augment(experiment, schema)
     _check_words(experiment, schema)
-    if experiment.data.context is not None and schema.input_kind not in ("token", "text"):
+    if experiment.data.context is not None and schema.input_kind not in ("token", "text", "window"):
         raise ConfigError(
             f"data.context {experiment.data.context} says nothing about {schema.source}, which holds "
             f"{schema.input_kind}s; set it to none"
@@ -332,9 +359,35 @@ def _check_words(experiment: Experiment, schema: Schema) -> None:
         )
 
 
+def _check_windows(experiment: Experiment, schema: Schema) -> None:
+    name, forecasters = type(experiment.model).__name__.lower(), (models.PatchTST, models.TSMixer)
+    if schema.input_kind != "window":
+        if isinstance(experiment.model, forecasters):
+            raise ConfigError(
+                f"model {name} takes windows of time series, but {schema.source} holds {schema.input_kind}s; use mlp"
+            )
+        return
+    if not isinstance(experiment.model, (*forecasters, models.MLP, Custom)):
+        raise ConfigError(
+            f"model {name} does not forecast, but {schema.source} holds windows of time series; use patchtst, tsmixer "
+            "or mlp"
+        )
+    if isinstance(experiment.model, models.PatchTST):
+        if schema.feature_names:
+            raise ConfigError(
+                f"model patchtst sees no columns that are known ahead, but data.series.future names "
+                f"{', '.join(schema.feature_names)}; use tsmixer or mlp, or leave them out"
+            )
+        if experiment.model.patch > schema.input_shape[0]:
+            raise ConfigError(
+                f"model.patch {experiment.model.patch} is longer than data.context {schema.input_shape[0]}; make it "
+                "shorter"
+            )
+
+
 def _check_augment(experiment: Experiment, schema: Schema) -> None:
     stages = experiment.data.augment
-    if stages and schema.input_kind in ("token", "text"):
+    if stages and schema.input_kind in ("token", "text", "window"):
         raise ConfigError(
             f"data.augment holds image operations, but {schema.source} holds {schema.input_kind}s; use an empty tuple"
         )

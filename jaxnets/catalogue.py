@@ -50,6 +50,9 @@ KNOWN = {
     "tabular_mlp": Known(models.tabular_mlp, (16,), 2, "Gorishniy et al., 2022, 2024"),
     "ft_transformer": Known(models.ft_transformer, (16,), 2, "Gorishniy et al., 2021"),
     "gpt": Known(models.gpt, (1024,), 50257, "Radford et al., 2019"),
+    "patchtst": Known(models.patchtst, (336, 7), 96, "Nie et al., 2023"),
+    "r2plus1d": Known(models.r2plus1d, (16, 112, 112, 3), 400, "Tran et al., 2018"),
+    "tsmixer": Known(models.tsmixer, (336, 7), 96, "Chen et al., 2023"),
 }
 
 

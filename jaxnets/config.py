@@ -56,6 +56,8 @@ class Experiment:
         | models.AudioResNet
         | models.WaveformResNet
         | models.TextEncoder
+        | models.TSMixer
+        | models.R2Plus1D
         | Custom
     ) = stage(models.MLP())
     task: (
@@ -67,6 +69,7 @@ class Experiment:
         | tasks.QuantileRegression
         | tasks.Segmentation
         | tasks.Autoencoding
+        | tasks.Forecasting
     ) = stage(tasks.Classification())
     optim: optim.Optim = stage(optim.AdamW())
     plan: Plan = stage(Plan())
@@ -484,7 +487,8 @@ def _check_fit(experiment: Experiment) -> None:
     _check_augment(experiment.data)
     _check_loss(experiment.task)
     _check_own_model(experiment)
-    if isinstance(model, models.ViT | models.GPT | models.FTTransformer) and model.width % model.heads:
+    wide = models.ViT | models.GPT | models.FTTransformer | models.PatchTST
+    if isinstance(model, wide) and model.width % model.heads:
         raise ConfigError(f"model.width {model.width} does not divide over model.heads {model.heads}")
     if isinstance(model, models.ViT) and model.positions == "sincos2d" and (model.width % 4 or model.width < 8):
         raise ConfigError(
@@ -521,7 +525,8 @@ def _check_own_model(experiment: Experiment) -> None:
                 f"{variant_name(kind)} goes with {variant_name(own)}, and only with it"
             )
     levels = getattr(task, "quantiles", (0.5,))
-    if not levels or list(levels) != sorted(set(levels)):
+    none = not levels and isinstance(task, tasks.QuantileRegression)
+    if none or list(levels) != sorted(set(levels)):
         raise ConfigError(f"task.quantiles {levels} do not rise; give levels in order, as in 0.05,0.5,0.95")
 
 

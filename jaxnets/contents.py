@@ -48,6 +48,7 @@ def described(dataset: Dataset) -> dict[str, str]:
         "token": f"the next of {schema.vocabulary_size} tokens",
         "labels": f"any of {len(schema.classes)} labels",
         "mask": f"of every pixel one of {len(schema.classes)} classes",
+        "series": f"the next {schema.series.horizon if schema.series else 0} steps of {', '.join(schema.target_names)}",
     }
     shape = " × ".join(map(str, schema.input_shape))
     return {
@@ -60,6 +61,9 @@ def described(dataset: Dataset) -> dict[str, str]:
 
 
 def _parts(schema: Schema) -> str:
+    if schema.series is not None:
+        known = f", {', '.join(schema.feature_names)} known ahead" if schema.feature_names else ""
+        return f"windows of {schema.input_shape[0]} steps of {len(schema.series.names)} series{known}"
     widths = ", ".join(f"{part.shape[0]} {part.name}" for part in schema.parts)
     return f"rows of {len(schema.feature_names)} columns: {widths}"
 
@@ -81,6 +85,8 @@ def counted(dataset: Dataset) -> list[tuple[str, ...]]:
                 rows.append((f"{words} {name}", *(f"{measure(column):.5g}" for column in values)))
     elif schema.target_kind == "mask":
         return rows
+    elif schema.target_kind == "series":
+        rows.append(("rows of the source", *(f"{len(np.unique(split.rows)):,}" for split in splits)))
     elif splits[0].reader is not None:
         rows.append(("tokens", *(f"{split.length * split.stride:,}" for split in splits)))
     else:
@@ -96,17 +102,26 @@ def moments(schema: Schema) -> list[tuple[str, ...]]:
     pairs = list(zip(names, schema.input_mean, schema.input_std, strict=False))
     pairs += [
         (f"target {name}", mean, std)
-        for name, mean, std in zip(schema.target_names, schema.target_mean, schema.target_std, strict=True)
+        for name, mean, std in zip(_targets(schema), schema.target_mean, schema.target_std, strict=True)
     ]
     head = ("fitted on the train split", "mean", "deviation")
     return [head, *((name, f"{mean:.6g}", f"{std:.6g}") for name, mean, std in pairs)]
+
+
+def _targets(schema: Schema) -> tuple[str, ...]:
+    """The name of each target that has moments: of every series its own."""
+    return tuple(
+        f"{name} {series}".strip()
+        for series in (schema.series.names if schema.series else ("",))
+        for name in schema.target_names
+    )
 
 
 def examples(experiment: Experiment, dataset: Dataset) -> list[sheet.Example]:
     """The first examples of the first batch, as they are and as a training step sees them."""
     schema, train = dataset.schema, dataset.splits["train"]
     batch = batch_at(experiment, train, 0)
-    if schema.input_kind in ("table", "text"):
+    if schema.input_kind in ("table", "text", "window"):
         batch = {**batch, "inputs": evaluate.shown(batch["inputs"], schema)}
     shown = _augmented(experiment, schema, batch) if schema.input_kind in ("image", "sound") else batch
     if schema.sound is not None:

@@ -18,6 +18,7 @@ from jaxnets.data import Dataset, Schema, Split
 from jaxnets.data import texts as text_inputs
 from jaxnets.data.table.encoding import decode
 from jaxnets.data.table.frames import encode_frame
+from jaxnets.data.timeseries.history import encode_history
 from jaxnets.errors import ConfigError, DataError, UsageError
 from jaxnets.files import read_json, write_atomically
 from jaxnets.folders import refuse_series
@@ -143,9 +144,14 @@ def _test(run_dir: Path, split: str, dataset: Dataset | None, batch_size: int) -
 
 
 def shown(inputs: Any, schema: Schema) -> np.ndarray:
-    """Inputs as one array: of a table the columns that a model saw, in words; of texts what their tokens tell."""
+    """Inputs as one array: of a table the columns that a model saw, in words, of a window its past.
+
+    Of texts what their tokens tell.
+    """
     if schema.input_kind == "text":
         return np.array(text_inputs.decode(np.asarray(inputs), schema), np.str_)[:, None]
+    if schema.input_kind == "window":
+        return np.asarray(inputs["past"])
     if schema.input_kind != "table":
         return np.asarray(inputs)
     rows = decode(schema.columns, inputs)
@@ -171,7 +177,8 @@ def predict(run_dir: Path | str, inputs: Any, *, batch_size: int = 256) -> dict[
     """Predictions for raw inputs (b …), as the user reads them: probabilities and class, or values in their unit.
 
     A run on a table takes a pandas, polars or Arrow table, a list of rows as dicts, or a dict of columns, and a run on
-    texts a list of them.
+    texts a list of them. One on time series takes a table, too, and forecasts what comes behind the last row with a
+    target of each series, in the order of their names; rows behind it say what is known ahead.
 
     Tokens (b t) with t up to the run's context give the probabilities of the token after each. Raises DataError if the
     inputs are none, or are not what the run was trained on: shape, NaN, images that are not whole 0..255, tokens.
@@ -202,6 +209,8 @@ def raw_inputs(inputs: Any, schema: Schema) -> Any:
         return encode_frame(inputs, schema)
     if schema.input_kind == "text":
         return text_inputs.encode(inputs, schema)
+    if schema.input_kind == "window":
+        return encode_history(inputs, schema)
     inputs = np.asarray(inputs)
     shape = tuple(schema.input_shape)
     words = f"this run takes (examples, {', '.join(map(str, shape))})"

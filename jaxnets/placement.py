@@ -9,13 +9,19 @@ from jaxnets import parallel
 from jaxnets.axes import Divided
 from jaxnets.config import Experiment, variant_name
 from jaxnets.data import Schema
-from jaxnets.models import GPT, FTTransformer, ViT
+from jaxnets.models import GPT, FTTransformer, PatchTST, ViT
 from jaxnets.models.ft_transformer import RULES as ft_rules
 from jaxnets.models.gpt import RULES as gpt_rules
+from jaxnets.models.patchtst import RULES as patchtst_rules
 from jaxnets.models.vit import RULES as vit_rules
 from jaxnets.parallel import Layout
 
-_RULES: dict[type, tuple[Divided, ...]] = {GPT: gpt_rules, ViT: vit_rules, FTTransformer: ft_rules}
+_RULES: dict[type, tuple[Divided, ...]] = {
+    GPT: gpt_rules,
+    ViT: vit_rules,
+    FTTransformer: ft_rules,
+    PatchTST: patchtst_rules,
+}
 
 
 def layout_of(experiment: Experiment, schema: Schema, *, devices: Sequence[Any] | None = None) -> Layout:

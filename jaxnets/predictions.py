@@ -18,6 +18,7 @@ from jaxnets.data.audio.decoding import SUFFIXES as SOUNDS
 from jaxnets.data.audio.decoding import BadSound, read_wave
 from jaxnets.data.table.reading import SUFFIXES
 from jaxnets.data.table.source import encode_file
+from jaxnets.data.timeseries.history import encode_history_file
 from jaxnets.errors import DataError, UsageError
 from jaxnets.files import write_atomically
 
@@ -33,7 +34,7 @@ def predict_files(run_dir: Path, files: list[Path], *, out: Path | None = None) 
         raise UsageError(f"--out {out} is not allowed; use a file that ends in .jsonl or .csv")
     schema = evaluate.open_run(run_dir).schema
     read = [(file, read_inputs(file, schema)) for file in files]
-    rows = [row for file, inputs in read for row in _rows(file, evaluate.predict(run_dir, inputs), schema)]
+    rows = [row for file, inputs in read for row in _rows(file, evaluate.predict(run_dir, inputs), schema, inputs)]
     text = _csv(rows) if out is not None and out.suffix == ".csv" else "".join(json.dumps(row) + "\n" for row in rows)
     if out is None:
         sys.stdout.write(text)
@@ -54,11 +55,13 @@ def _read(file: Path, schema: Schema) -> Any:
     if not file.is_file():
         raise DataError(f"{file} is not a file; give .npy, .csv, .parquet, .jsonl or an image")
     suffix = file.suffix.lower()
+    if schema.input_kind == "window" and suffix in SUFFIXES:
+        return encode_history_file(file, schema)
     if schema.input_kind == "table" and suffix in SUFFIXES:
         return encode_file(file, schema)
     if schema.input_kind == "text" and suffix in text_rows.SUFFIXES:
         return _read_texts(file, schema)
-    if suffix == ".npy" and schema.input_kind != "table":
+    if suffix == ".npy" and schema.input_kind not in ("table", "window"):
         return _read_array(file, schema)
     if suffix in _IMAGES and schema.input_kind == "image":
         return _read_image(file, schema)
@@ -70,6 +73,7 @@ def _read(file: Path, schema: Schema) -> Any:
         return _last_tokens(file, schema)
     allowed = {"image": (".npy", *_IMAGES), "row": (".npy", ".csv", ".parquet", ".jsonl"), "token": (".npy", ".txt")}
     allowed |= {"table": SUFFIXES, "sound": (".npy", *SOUNDS), "text": (".npy", *text_rows.SUFFIXES)}
+    allowed |= {"window": SUFFIXES, "video": (".npy",)}
     raise DataError(f"{file}: this run takes {schema.input_kind}s; give {', '.join(allowed[schema.input_kind])}")
 
 
@@ -158,7 +162,23 @@ def _columns(file: Path) -> dict[str, list[Any]]:
     return {name: [row.get(name) for row in rows] for name in (rows[0] if rows else ())}
 
 
-def _rows(file: Path, found: dict[str, np.ndarray], schema: Schema) -> Iterator[dict[str, Any]]:
+def _forecasts(file: Path, found: dict[str, np.ndarray], schema: Schema, series: Any) -> Iterator[dict[str, Any]]:
+    """A row for each series and step ahead."""
+    assert schema.series is not None
+    for index, step in np.ndindex(found["forecast"].shape[:2]):
+        row: dict[str, Any] = {"file": str(file), "series": schema.series.names[series[index]], "step": step + 1}
+        for place, name in enumerate(schema.target_names):
+            row[name] = float(found["forecast"][index, step, place])
+            if "quantiles" in found:
+                values = found["quantiles"][index, step, place]
+                row |= {f"{name} quantile {number}": float(value) for number, value in enumerate(values)}
+        yield row
+
+
+def _rows(file: Path, found: dict[str, np.ndarray], schema: Schema, inputs: Any) -> Iterator[dict[str, Any]]:
+    if schema.input_kind == "window":
+        yield from _forecasts(file, found, schema, inputs["series"])
+        return
     length = len(next(iter(found.values())))
     for index in range(length):
         row: dict[str, Any] = {"file": str(file), "row": index}

@@ -130,8 +130,9 @@ def members(experiment: Experiment, *, by: By, count: int) -> dict[str, Experime
             changed = [_with_data(experiment, folds=count, fold=number) for number in numbers]
         case "splits":
             if is_text(data.source):
+                kind = "one text" if not data.source.startswith("series:") else "a row of times"
                 raise ConfigError(
-                    f"--splits {count}: {data.source} is one text, whose splits follow each other and are never drawn; "
+                    f"--splits {count}: {data.source} is {kind}, whose splits follow each other and are never drawn; "
                     "use --seeds"
                 )
             changed = [_with_data(experiment, split_seed=data.split_seed + number) for number in numbers]

@@ -59,4 +59,5 @@ from jaxnets.data.stream import training_stream as training_stream
 from jaxnets.data.stream import workers_of as workers_of
 from jaxnets.data.table.columns import Columns as Columns
 from jaxnets.data.table.frames import from_frame as from_frame
+from jaxnets.data.timeseries.config import Series as Series
 from jaxnets.data.tokenizer import Texts as Texts

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from jaxnets.data.schema import Split
+from jaxnets.data.windows import is_windows
 from jaxnets.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def gather(arrays: Mapping[str, Any], ids: Any, *, window: int | None, stride: i
     like = jax.numpy if isinstance(ids, jax.Array) else np
     batch = {"id": ids, "weight": like.ones(ids.shape, "float32")}
     if window is None:
-        return batch | jax.tree.map(lambda array: array[ids], dict(arrays))
+        return batch | jax.tree.map(lambda array: array[ids], dict(arrays), is_leaf=is_windows)
     places = (ids * stride)[:, None] + like.arange(window + 1, dtype=ids.dtype)[None]
     return batch | {"inputs": arrays["tokens"][places].astype("int32")}
 

@@ -15,6 +15,8 @@ from jaxnets.data.audio.spectrum import Sound, log_mel
 from jaxnets.data.order import Groups, Mixture
 from jaxnets.data.reader import Reader
 from jaxnets.data.table.columns import Column
+from jaxnets.data.timeseries.config import Fitting
+from jaxnets.data.timeseries.fitting import scaled, scaled_shapes
 from jaxnets.errors import DataError
 
 
@@ -41,14 +43,15 @@ class Schema:
     columns: of a table, each with what was fitted to it
     sound: how a model sees waves of input_shape; its mean and deviation are of bands, or of all samples
     tokenizer: of text, as JSON; none = bytes; crop: what is kept of a long text; separator: token before a document
+    series: of time series, for each of which there are target moments, one series after the other
     """
 
     source: str
     fingerprint: str
-    input_kind: Literal["image", "row", "token", "table", "sound", "text"]
+    input_kind: Literal["image", "row", "token", "table", "sound", "text", "window", "video"]
     input_shape: tuple[int, ...]
     input_dtype: str
-    target_kind: Literal["class", "real", "token", "labels", "mask"]
+    target_kind: Literal["class", "real", "token", "labels", "mask", "series"]
     feature_names: tuple[str, ...] = ()
     input_mean: tuple[float, ...] = ()
     input_std: tuple[float, ...] = ()
@@ -65,6 +68,7 @@ class Schema:
     tokenizer: str = ""
     crop: str = ""
     separator: int | None = None
+    series: Fitting | None = None
 
     @property
     def num_outputs(self) -> int:
@@ -74,6 +78,8 @@ class Schema:
                 return len(self.classes)
             case "real":
                 return len(self.target_names)
+            case "series":
+                return (self.series.horizon if self.series else 0) * len(self.target_names)
         return self.vocabulary_size
 
     @property
@@ -87,7 +93,8 @@ class Schema:
         length: tokens of a window, where it is not that of the data
         """
         if self.parts:
-            return {part.name: jax.ShapeDtypeStruct((batch, *part.shape), part.dtype) for part in self.parts}
+            shapes = {part.name: jax.ShapeDtypeStruct((batch, *part.shape), part.dtype) for part in self.parts}
+            return shapes if raw or self.input_kind != "window" else scaled_shapes(shapes)
         if self.input_kind == "token":
             return jax.ShapeDtypeStruct((batch, *(self.input_shape if length is None else (length,))), "int32")
         if self.sound is not None and not raw:
@@ -102,6 +109,7 @@ class Schema:
             "parts": [part._asdict() for part in self.parts],
             "columns": [column.to_json() for column in self.columns],
             "sound": None if self.sound is None else self.sound._asdict(),
+            "series": None if self.series is None else self.series._asdict(),
         }
         return values | {"counts": dict(self.counts), "files": dict(self.files)} | nested
 
@@ -120,6 +128,10 @@ class Schema:
         values["parts"] = tuple(Part(**part) for part in parts)
         values["columns"] = tuple(map(Column.from_json, values["columns"]))
         values["sound"] = None if values["sound"] is None else Sound(**values["sound"])
+        if values["series"] is not None:
+            values["series"] = Fitting(
+                **{n: tuple(v) if isinstance(v, list) else v for n, v in values["series"].items()}
+            )
         kinds = typing.get_type_hints(cls)
         typed: dict[str, Any] = {n: tuple(v) if typing.get_origin(kinds[n]) is tuple else v for n, v in values.items()}
         return cls(**typed)
@@ -179,6 +191,8 @@ def preprocess(schema: Schema, inputs: Any) -> Any:
     """
     if schema.input_kind in ("token", "table", "text"):
         return inputs
+    if schema.input_kind == "window":
+        return scaled(schema, inputs)
     inputs = jnp.asarray(inputs)
     if schema.sound is not None and schema.sound.mels:
         inputs = log_mel(inputs, schema.sound)

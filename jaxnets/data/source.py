@@ -20,6 +20,8 @@ from jaxnets.data.table import source as table
 from jaxnets.data.table.columns import Columns
 from jaxnets.data.tables import Table
 from jaxnets.data.tfds import BUILTIN
+from jaxnets.data.timeseries import source as timeseries
+from jaxnets.data.timeseries.config import Series
 from jaxnets.data.tokenizer import Texts
 from jaxnets.errors import ConfigError, DataError, near
 from jaxnets.types import experiment_dataclass, stage
@@ -37,6 +39,7 @@ KINDS = (
     "arrays",
     "hf",
     "mixture",
+    "series",
     "synthetic",
 )
 _FITTED = 4096  # rows that mean and deviation are fitted on, where inputs stay in their file
@@ -53,7 +56,7 @@ class Data:
     split_seed: int = 0  # of the random splits
     folds: int | None = None  # cross-validation: one of so many parts is the test split, in place of `test`
     fold: int = 0  # which one, from 0
-    context: int | None = None  # tokens a window, for text
+    context: int | None = None  # tokens a window, for text; steps that a forecast sees, for time series
     vocabulary: int | None = None  # how many tokens there are, for tokens
     standardize: bool = True  # inputs to mean 0 and deviation 1, fitted on the train split
     augment: tuple[Augmentation, ...] = stage(())
@@ -67,6 +70,7 @@ class Data:
     names: str | None = None  # what the names of files hold, as in {label}_{speaker}_{index}.wav
     columns: Columns = stage(Columns())  # how the columns of a table are read and fitted
     texts: Texts = stage(Texts())  # how texts and documents are read and become tokens
+    series: Series = stage(Series())  # what the columns of time series mean
     images: Images = stage(Images())  # how encoded images that are read while training become arrays
     audio: Audio = stage(Audio())  # how files of sound become arrays
 
@@ -104,6 +108,8 @@ def load(config: Data) -> Dataset:
             return mixture.read(config, name, load)
         case "audio":
             return audio.read(config, name)
+        case "series":
+            return timeseries.read(config, name)
         case "images":
             return (image_files if image_files.lists(name) else images).read(config, name)
         case "tokens":
@@ -157,7 +163,7 @@ def _moments(table: Table, train: Split) -> tuple[tuple[float, ...], tuple[float
 
 
 def is_text(source: str) -> bool:
-    """Whether a source is one text, whose splits follow each other and are never drawn.
+    """Whether a source is one text, or time series, whose splits follow each other and are never drawn.
 
     >>> is_text("text:shakespeare.txt"), is_text("python_text"), is_text("wine")
     (True, True, False)
@@ -165,7 +171,7 @@ def is_text(source: str) -> bool:
     kind, _, name = source.partition(":")
     if kind == "mixture":
         return any(is_text(one.source) for one in mixture.sources_of(name))
-    return kind in ("text", "tokens", "python_text") or source.startswith("synthetic:tokens")
+    return kind in ("text", "tokens", "python_text", "series") or source.startswith("synthetic:tokens")
 
 
 def _text(config: Data, tokens: np.ndarray, files: dict[str, str], fingerprint: str) -> Dataset:

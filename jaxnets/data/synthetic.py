@@ -1,4 +1,5 @@
-"""Examples out of nothing: `synthetic:image/HxWxC/CLASSES[/N]`, the same with masks, `synthetic:tokens/VOCABULARY[/N]`.
+"""Examples out of nothing: `synthetic:image/HxWxC/CLASSES[/N]`, the same with masks, `synthetic:tokens/VOCABULARY[/N]`,
+`synthetic:moving_digits/FRAMESxHxW[/N]`.
 
 Noise in the shape of real data, so that every recipe can be tried, compiled and timed without its files. N train
 examples, and up to 1024 in each of the other splits; memory does not grow with N.
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxnets.data import shapes
+from jaxnets.data import moving, shapes
 from jaxnets.data.reader import Leaf
 from jaxnets.data.schema import Dataset, Schema, Split
 from jaxnets.data.text import check_window, token_schema
@@ -59,6 +60,10 @@ def read(config: Data, name: str) -> Dataset:
             sides, (number,) = _whole(config, shape.split("x")), _whole(config, [classes])
             if len(sides) == 3 and number > 1:
                 return shapes.dataset(config, sides, number, _bounds(_count(config, more)), _fingerprint(config))
+        case ["moving_digits", shape, *more] if len(more) <= 1:
+            sides = _whole(config, shape.split("x"))
+            if len(sides) == 3:
+                return moving.read(config, sides, _bounds(_count(config, more)))
         case ["tokens", vocabulary, *more] if len(more) <= 1:
             return _tokens(config, _whole(config, [vocabulary])[0], _count(config, more))
     raise _refused(config)
@@ -78,7 +83,7 @@ def _refused(config: Data) -> ConfigError:
     return ConfigError(
         f"data.source {config.source!r} is not allowed; give synthetic:image/HEIGHTxWIDTHxCHANNELS/CLASSES, the same "
         "with masks, or synthetic:tokens/VOCABULARY, of whole numbers above 0, and /N behind it for N train examples, "
-        "as in synthetic:image/224x224x3/1000/4096"
+        "as in synthetic:image/224x224x3/1000/4096; or synthetic:moving_digits/FRAMESxHEIGHTxWIDTH"
     )
 
 

@@ -14,6 +14,10 @@ from jaxnets.models.linen import from_linen as from_linen
 from jaxnets.models.linen import from_nnx as from_nnx
 from jaxnets.models.mlp import MLP as MLP
 from jaxnets.models.mlp import mlp as mlp
+from jaxnets.models.patchtst import PatchTST as PatchTST
+from jaxnets.models.patchtst import patchtst as patchtst
+from jaxnets.models.r2plus1d import R2Plus1D as R2Plus1D
+from jaxnets.models.r2plus1d import r2plus1d as r2plus1d
 from jaxnets.models.resnet import ResNet9 as ResNet9
 from jaxnets.models.resnet import ResNet18 as ResNet18
 from jaxnets.models.resnet import ResNet34 as ResNet34
@@ -27,6 +31,8 @@ from jaxnets.models.tabular_mlp import TabularMLP as TabularMLP
 from jaxnets.models.tabular_mlp import tabular_mlp as tabular_mlp
 from jaxnets.models.text_encoder import TextEncoder as TextEncoder
 from jaxnets.models.text_encoder import text_encoder as text_encoder
+from jaxnets.models.tsmixer import TSMixer as TSMixer
+from jaxnets.models.tsmixer import tsmixer as tsmixer
 from jaxnets.models.two_tower import two_tower as two_tower
 from jaxnets.models.unet import UNet as UNet
 from jaxnets.models.unet import unet as unet
@@ -37,3 +43,4 @@ from jaxnets.models.vit import vit_s16 as vit_s16
 from jaxnets.models.vit import vit_ti16 as vit_ti16
 from jaxnets.models.waveform_resnet import WaveformResNet as WaveformResNet
 from jaxnets.models.waveform_resnet import waveform_resnet as waveform_resnet
+from jaxnets.models.windows import on_windows as on_windows

@@ -12,8 +12,9 @@ from jaxnets.config import flatten
 from jaxnets.data import Schema
 from jaxnets.data.audio.picture import pictures
 from jaxnets.files import write_atomically
-from jaxnets.report import confusion, folder, intervals, outcome, svg, training
+from jaxnets.report import confusion, folder, forecasts, intervals, outcome, svg, training
 from jaxnets.report.document import as_text, document, grid, picture, section, word
+from jaxnets.report.film import strip
 from jaxnets.report.folder import Folder
 
 _UP = ("accuracy", "r2")  # shown first where they are there
@@ -100,6 +101,8 @@ def _outcome(schema: Schema, table: dict[str, np.ndarray]) -> str:
         return f'<div class="charts">{"".join([*charts, *outcome.charts(schema, table)])}</div>'
     if others := outcome.charts(schema, table):
         return f'<div class="charts">{"".join(others)}</div>'
+    if "forecast" in table:
+        return forecasts.outcome(schema, table)
     if "loss" in table:
         chart = svg.histogram("nats per token, by window", table["loss"], x="nats per token")
         return f'<div class="charts">{chart}</div>'
@@ -131,13 +134,16 @@ def _most_wrong(schema: Schema, table: dict[str, np.ndarray]) -> str:
             for row, tokens in zip(rows, table["wrong_inputs"], strict=True)
         ]
         return "".join(f"<p>{loss:.3f} nats per token</p><pre>{html.escape(text)}</pre>" for loss, text in texts[:6])
-    if schema.input_kind in ("image", "sound"):
+    if schema.input_kind in ("image", "sound", "video"):
         inputs = table["wrong_inputs"] if schema.sound is None else pictures(table["wrong_inputs"], schema.sound)
+        shown = map(strip, inputs) if schema.input_kind == "video" else inputs
         cells = [
             f'<div><img alt="row {table["row"][row]}" src="{picture(image)}">{_verdict(schema, table, row)}</div>'
-            for row, image in zip(rows, inputs, strict=True)
+            for row, image in zip(rows, shown, strict=True)
         ]
         return f'<div class="wrongs">{"".join(cells)}</div>'
+    if schema.input_kind == "window":
+        return forecasts.worst(schema, table, rows)
     return _wrong_rows(schema, table, rows[:10])
 
 

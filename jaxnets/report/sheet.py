@@ -13,6 +13,8 @@ from jaxnets.data import Schema
 from jaxnets.files import write_atomically
 from jaxnets.report import svg
 from jaxnets.report.document import as_text, document, grid, picture, section
+from jaxnets.report.film import strip
+from jaxnets.report.forecasts import window
 
 _LEAST_SHARE = 0.005  # of a mixed label that is worth a word
 
@@ -54,6 +56,12 @@ def _examples(schema: Schema, examples: Sequence[Example]) -> str:
         head = ("example", *_target_names(schema), *schema.feature_names)
         rows = [(str(e.number), *_target(schema, e), *map(_cell, e.before.ravel())) for e in examples]
         return _table([head, *rows])
+    if schema.input_kind == "window":
+        name = schema.target_names[0]
+        charts = [window(f"{name}, window {e.number}", e.before[:, 0], np.asarray(e.target)[:, 0]) for e in examples]
+        return f'<div class="charts">{"".join(charts)}</div>'
+    if schema.input_kind == "video":
+        examples = [e._replace(before=strip(e.before), after=strip(e.after)) for e in examples]
     cells = [
         f'<div><img alt="example {e.number}" src="{picture(e.before)}">'
         f'<img alt="example {e.number}, augmented" src="{picture(e.after)}"><br>'

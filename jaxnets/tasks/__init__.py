@@ -11,6 +11,8 @@ from jaxnets.tasks.contrastive import contrastive as contrastive
 from jaxnets.tasks.distillation import Distillation as Distillation
 from jaxnets.tasks.distillation import Teacher as Teacher
 from jaxnets.tasks.distillation import distilled as distilled
+from jaxnets.tasks.forecasting import Forecasting as Forecasting
+from jaxnets.tasks.forecasting import forecasting as forecasting
 from jaxnets.tasks.language_modelling import LanguageModelling as LanguageModelling
 from jaxnets.tasks.language_modelling import language_modelling as language_modelling
 from jaxnets.tasks.mean import mean_metric as mean_metric

@@ -18,12 +18,15 @@ from jaxnets.models import (
     ft_transformer,
     gpt,
     mlp,
+    patchtst,
+    r2plus1d,
     resnet9,
     resnet18,
     resnet34,
     resnet50,
     tabular_mlp,
     text_encoder,
+    tsmixer,
     unet,
     vit,
     vit_b16,
@@ -71,12 +74,15 @@ TINY = {
     ),
     "unet": (lambda **k: unet(5, width=4, depth=1, **k), IMAGE),
     "autoencoder": (lambda **k: told_again(autoencoder(5, embedding=3, widths=(8,), **k)), IMAGE),
+    "patchtst": (lambda **k: patchtst(5, patch=4, stride=2, width=8, depth=3, heads=2, mlp_width=16, **k), (4, 8, 3)),
+    "r2plus1d": (lambda **k: r2plus1d(5, width=4, depths=(2, 2), stem="small", **k), (4, 3, 6, 6, 3)),
+    "tsmixer": (lambda **k: tsmixer(5, width=8, depth=3, mlp_width=16, **k), (4, 8, 3)),
 }
-SHAPES = {"gpt": (4, 8, 11), "unet": (4, 8, 8, 5)}  # of outputs, where they are not (4, 5)
 DEEP = {  # what they have that the others lack: bottlenecks, stacks of several blocks
     "resnet34": (lambda **k: resnet34(5, **k), IMAGE),
     "resnet50": (lambda **k: resnet50(5, stem="small", **k), IMAGE),
 }
+OUTPUTS = {"gpt": (4, 8, 11), "unet": (4, 8, 8, 5), "patchtst": (4, 5, 3), "tsmixer": (4, 5, 3)}  # not (4, 5)
 RESNET18 = pytest.param("resnet18", marks=pytest.mark.slow)  # where resnet9 and the others tell enough every day
 ALL = [*TINY, *(pytest.param(name, marks=pytest.mark.slow) for name in DEEP)]
 FACTORIES = {
@@ -95,6 +101,9 @@ FACTORIES = {
     models.TextEncoder: text_encoder,
     models.UNet: unet,
     models.Autoencoder: autoencoder,
+    models.PatchTST: patchtst,
+    models.TSMixer: tsmixer,
+    models.R2Plus1D: r2plus1d,
 }
 
 
@@ -119,7 +128,7 @@ def test_shapes_jit_and_state(built):
     name, model, params, state, inputs = built
     eager, same = model.apply(params, state, inputs)
     jitted, _ = jax.jit(model.apply)(params, state, inputs)
-    assert eager.shape == SHAPES.get(name, (4, 5)) and eager.dtype == jnp.float32
+    assert eager.shape == OUTPUTS.get(name, (4, 5)) and eager.dtype == jnp.float32
     np.testing.assert_allclose(eager, jitted, rtol=2e-5, atol=2e-5)  # fusion reorders float32 sums
     for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(same), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -176,7 +185,7 @@ def test_bfloat16_computes_low_and_keeps_params_high(name):
     assert 0 < float(jnp.abs(outputs - full).max()) < 0.1 * scale  # 8 bits of mantissa, a few layers
 
 
-@pytest.mark.parametrize("name", ["vit", "gpt", "ft_transformer", "resnet18"])
+@pytest.mark.parametrize("name", ["vit", "gpt", "ft_transformer", "patchtst", "tsmixer", "resnet18"])
 def test_unrolled_is_scanned(name):
     model, params, state, inputs = case(name)
     unrolled = TINY[name][0](unroll=True)
@@ -213,7 +222,10 @@ def test_a_config_has_the_keywords_of_its_factory(config):
     assert keywords == {name: getattr(default, name) for name in config.__dataclass_fields__}
 
 
-@pytest.mark.parametrize("name", ["mlp", "cnn", "vit", "gpt", "tabular_mlp", "ft_transformer", "text_encoder"])
+DROPPED = ["mlp", "cnn", "vit", "gpt", "tabular_mlp", "ft_transformer", "text_encoder", "patchtst", "tsmixer"]
+
+
+@pytest.mark.parametrize("name", DROPPED)
 def test_dropout_takes_a_traced_rate_and_needs_a_key(name):
     _, params, state, inputs = case(name)
 
