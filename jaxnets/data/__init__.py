@@ -18,7 +18,6 @@ from jaxnets.data.augment import RepeatedAugmentation as RepeatedAugmentation
 from jaxnets.data.augment import Sharpness as Sharpness
 from jaxnets.data.augment import Solarize as Solarize
 from jaxnets.data.augment import augment as augment
-from jaxnets.data.checks import check as check
 from jaxnets.data.images import Images as Images
 from jaxnets.data.order import Groups as Groups
 from jaxnets.data.order import order as order

@@ -42,6 +42,7 @@ class Data:
     most_bad: int = 100  # rows that may be skipped before it stops after all
     target: str | None = None  # the column of a table that is learned, or several with commas between them
     split_by: str = "random"  # or order, sklearn, column:NAME, file:PATH (rows of the test split); for tables
+    checks: Literal["stop", "tell", "off"] = "stop"  # what is found before training: errors stop, are told, or unasked
     columns: Columns = stage(Columns())  # how the columns of a table are read and fitted
     images: Images = stage(Images())  # how encoded images that are read while training become arrays
 

@@ -1,14 +1,14 @@
-"""What makes training pointless or wrong, told before anything compiles."""
+"""What makes training impossible, told before anything compiles, whatever `data.checks` says."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from jaxnets.data.schema import Dataset, Schema, Split
+from jaxnets.data import Dataset, Schema, Split
 from jaxnets.errors import ConfigError, DataError
 
 
-def check(dataset: Dataset, *, batch_size: int) -> None:
+def require(dataset: Dataset, *, batch_size: int) -> None:
     """Raises DataError naming file and row (empty splits, NaN, bad labels), ConfigError for too large a batch."""
     schema = dataset.schema
     for name, split in dataset.splits.items():
