@@ -18,10 +18,12 @@ def balance(view: View) -> list[Finding]:
         return []
     counts = np.bincount(train.arrays["targets"], minlength=len(view.schema.classes))
     found = []
-    for index in np.flatnonzero((counts > 0) & (counts < _TINY)):
-        rows = named(train, np.flatnonzero(train.arrays["targets"] == index))
-        words = f"class {view.schema.classes[index]} has {counts[index]} example(s) to train on; add some, or merge it"
-        found.append(Finding("tiny class", "warning", words, int(counts[index]), rows))
+    tiny = np.flatnonzero((counts > 0) & (counts < _TINY))
+    if len(tiny):
+        rows = named(train, np.flatnonzero(np.isin(train.arrays["targets"], tiny)))
+        each = ", ".join(f"{view.schema.classes[i]} ({counts[i]})" for i in tiny[:5]) + (", …" if len(tiny) > 5 else "")
+        words = f"{len(tiny)} class(es) with fewer than {_TINY} examples to train on: {each}; add some, or merge them"
+        found.append(Finding("tiny class", "warning", words, int(counts[tiny].sum()), rows))
     least, most = counts.argmin(), counts.argmax()
     if counts[least] < _RARE * 2 / len(counts) * counts.sum() and not found:
         rare, common = (

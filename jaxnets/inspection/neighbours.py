@@ -14,10 +14,11 @@ from jaxnets.inspection.view import View
 _SIDE = 12  # pixels that images are made smaller to
 _TRAIN, _HELD = 20_000, 2000  # examples that are compared
 _NEAR = 0.05  # of the usual distance to the nearest neighbour
-_AXES = 3  # numbers from which on such a distance is no chance
+_AXES, _FINE = 3, 0.25  # so many columns must be fine, different in so many rows: else such a distance is a chance
 _FOLDS, _NEIGHBOURS = 5, 10
 _LABELLED = 5000  # examples whose labels are looked at
 _UNLIKELY, _SURE = 0.05, 0.8  # probability of the label that is given, and of the other one
+_CHANCE, _CHANCE_ROWS = 0.003, 2  # share and number of labels that are contradicted in clean data as well, below it
 _ONE_HOT = 50  # values of a category that get a column
 
 
@@ -65,7 +66,7 @@ def near_duplicates(view: View) -> list[Finding]:
 
     train, test = _some(view, "train", _TRAIN), _some(view, "test", _HELD)
     x = matrix(view.schema, _joined(_inputs(view, "train", train), _inputs(view, "test", test)))
-    if x is None or (np.abs(x - np.round(x)).max(axis=0) > 1e-9).sum() < _AXES:
+    if x is None or sum(len(np.unique(column)) > _FINE * len(x) for column in x.T) < _AXES:
         return []
     distances, places = (
         a[:, 0] for a in NearestNeighbors(n_neighbors=1).fit(x[: len(train)]).kneighbors(x[len(train) :])
@@ -108,7 +109,7 @@ def label_noise(view: View) -> list[Finding]:
         return []
     kinds, y = np.unique(y, return_inverse=True)
     odd, likelier = _contradicted(x, y)
-    if not len(odd):
+    if len(odd) < max(_CHANCE_ROWS, _CHANCE * len(y)):
         return []
     classes = view.schema.classes
     rows = tuple(
