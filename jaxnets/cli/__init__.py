@@ -12,7 +12,7 @@ jaxnets predict RUN FILE [--out FILE]
 jaxnets generate RUN --prompt TEXT [--tokens N] [--temperature T] [--top-k K] [--top-p P] [--samples N] [--seed S]
 jaxnets report RUN [RUN …] [--out FILE.html]
 jaxnets config CONFIG|RUN [RUN]
-jaxnets data CONFIG [--out FILE] [--a.b.c VALUE …]
+jaxnets data SOURCE|CONFIG [--target COLUMN] [--html FILE] [--json] [--a.b.c VALUE …]
 jaxnets models [NAME|CONFIG] [--input H,W,C] [--outputs N] [--json] [--a.b.c VALUE …]
 jaxnets doctor [--json]
 jaxnets launch local --processes N [--devices-per-process D] [--dry-run] -- train CONFIG … | SCRIPT.py …

@@ -35,6 +35,7 @@ from jaxnets.data.schema import Schema as Schema
 from jaxnets.data.schema import Split as Split
 from jaxnets.data.schema import preprocess as preprocess
 from jaxnets.data.source import Data as Data
+from jaxnets.data.source import is_text as is_text
 from jaxnets.data.source import load as load
 from jaxnets.data.stream import Stream as Stream
 from jaxnets.data.stream import Wanted as Wanted

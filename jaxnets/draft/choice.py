@@ -39,7 +39,7 @@ def for_table(rows: int, *, monitor: str) -> Choice:
         {
             "data.batch_size": f"{per_epoch} steps an epoch",
             "model": f"sized for {rows:,} rows",
-            "loop.epochs": "with early stopping: patience=10",
+            "loop.epochs": "passes over the train split; patience=10 stops where the monitor gets no better",
             "loop.monitor": "the best weights by this figure of the validation split are kept and tested",
         },
     )

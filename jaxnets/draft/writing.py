@@ -28,15 +28,16 @@ def _docstring(title: str, lines: Sequence[str]) -> str:
     def safe(text: str) -> str:
         return " ".join(text.split()).replace("\\", "\\\\").replace('"""', "'''")
 
-    wrapped = [part for line in lines for part in _wrapped(safe(line), subsequent_indent=" " * 10)]
+    wide = max(9, *(len(line.partition(" ")[0]) for line in lines))
+    wrapped = [part for line in lines for part in _wrapped(safe(line), wide)]
     first, *rest = textwrap.wrap(safe(title), _WIDTH - 3)
     return "\n".join(['"""' + first, *rest, "", *wrapped, '"""'])
 
 
-def _wrapped(text: str, **how: Any) -> list[str]:
+def _wrapped(text: str, wide: int) -> list[str]:
     """`word     what it says`, wrapped under what it says."""
     word, _, said = text.partition(" ")
-    return textwrap.wrap(f"{word:<9} {said}", _WIDTH, **how)
+    return textwrap.wrap(f"{word:<{wide}} {said}", _WIDTH, subsequent_indent=" " * (wide + 1))
 
 
 def _imports(experiment: Experiment) -> list[str]:
@@ -78,6 +79,8 @@ def _stage(name: str, value: Any, path: str, reasons: Mapping[str, str]) -> list
             inner += _leaf(field.name, own, reasons.get(place, ""))
     if not inner:
         return [f"{head}(),"]
+    if len(inner) == 1 and path and "#" not in inner[0]:
+        return [f"{head}({inner[0].rstrip(',')}),"]
     return [f"{head}(", *(f"    {line}" for line in inner), "),"]
 
 

@@ -13,7 +13,10 @@ from jaxnets.inspection import classes, columns, damage, drift, duplicates, give
 from jaxnets.inspection.finding import SEVERITIES as SEVERITIES
 from jaxnets.inspection.finding import Finding as Finding
 from jaxnets.inspection.finding import worst_first
+from jaxnets.inspection.profile import Profile as Profile
+from jaxnets.inspection.profile import profiles as profiles
 from jaxnets.inspection.soundness import require as require
+from jaxnets.inspection.untargeted import untargeted as untargeted
 from jaxnets.inspection.view import View as View
 from jaxnets.inspection.view import view as view
 
