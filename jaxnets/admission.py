@@ -58,7 +58,7 @@ def admit_data(experiment: Experiment, *, say: Callable[[str], None] | None = No
     """
     config.check(experiment)
     dataset = data.load(experiment.data)
-    inspection.require(dataset, batch_size=experiment.data.batch_size)
+    inspection.check(dataset, batch_size=experiment.data.batch_size)
     check_schema(experiment, dataset.schema)
     inspection.admit(dataset, experiment.data, say=say)
     return dataset

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Configs, a table, a picture of a digit, a language model, a short run; the other is what the example of train leaves."""
+    """Configs, a table, a picture, a language model, a short run; the other is what the example of train leaves."""
     folder = tmp_path_factory.mktemp("examples")
     shutil.copytree(ROOT / "configs", folder / "configs")
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / "digit.png")

@@ -1,6 +1,6 @@
 """Look before you train: what makes training impossible, and what makes it pointless or its figures wrong.
 
-`require` is always asked; `cheap` before every training, as `data.checks` says; `thorough` by `jaxnets data`.
+`check` is always asked; `cheap` before every training, as `data.checks` says; `thorough` by `jaxnets data`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from jaxnets.inspection.finding import Finding as Finding
 from jaxnets.inspection.finding import worst_first
 from jaxnets.inspection.profile import Profile as Profile
 from jaxnets.inspection.profile import profiles as profiles
-from jaxnets.inspection.soundness import require as require
+from jaxnets.inspection.soundness import check as check
 from jaxnets.inspection.untargeted import untargeted as untargeted
 from jaxnets.inspection.view import View as View
 from jaxnets.inspection.view import view as view
@@ -42,12 +42,12 @@ _COSTLY: tuple[Check, ...] = (
 def cheap(dataset: Dataset, config: Data) -> list[Finding]:
     """What can be found without delay, worst first."""
     seen = view(dataset, config)
-    return worst_first(finding for check in _CHEAP for finding in check(seen))
+    return worst_first(finding for ask in _CHEAP for finding in ask(seen))
 
 
 def thorough(seen: View) -> list[Finding]:
     """All that can be found, worst first."""
-    return worst_first(finding for check in (*_CHEAP, *_COSTLY) for finding in check(seen))
+    return worst_first(finding for ask in (*_CHEAP, *_COSTLY) for finding in ask(seen))
 
 
 def admit(dataset: Dataset, config: Data, *, say: Callable[[str], None] | None = None) -> None:

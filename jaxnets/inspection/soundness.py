@@ -8,7 +8,7 @@ from jaxnets.data import Dataset, Schema, Split
 from jaxnets.errors import ConfigError, DataError
 
 
-def require(dataset: Dataset, *, batch_size: int) -> None:
+def check(dataset: Dataset, *, batch_size: int) -> None:
     """Raises DataError naming file and row (empty splits, NaN, bad labels), ConfigError for too large a batch."""
     schema = dataset.schema
     for name, split in dataset.splits.items():

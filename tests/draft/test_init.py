@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pandas
@@ -64,11 +65,11 @@ def written(path, **how):
 def test_a_table_becomes_a_config_that_trains_with_no_edit(capsys):
     code, out, errors = main(capsys, "init", "people.csv", "--target", "survived")
     assert code == 0 and "jaxnets train configs/people.py" in out, errors
-    text = open("configs/people.py").read()
+    text = Path("configs/people.py").read_text()
     assert "2 classes: 0 (" in text and "identifiers id" in text and "texts       name" in text
     code, out, errors = main(capsys, "train", "configs/people.py", "--loop.epochs", "none", "--loop.steps", "60")
     assert code == 0, errors
-    assert json.load(open("runs/people/result.json"))["test"]["accuracy"] > 0.5
+    assert json.loads(Path("runs/people/result.json").read_text())["test"]["accuracy"] > 0.5
 
 
 @pytest.mark.parametrize(
@@ -207,5 +208,5 @@ def test_titanic_from_the_raw_file(capsys):
         folder = f"runs/{seed}"
         words = ["--run-dir", folder, "--data.split_by", "sklearn", "--data.split_seed", seed]
         assert main(capsys, "train", "configs/titanic.py", *words)[0] == 0
-        accuracies.append(json.load(open(f"{folder}/result.json"))["test"]["accuracy"])
+        accuracies.append(json.loads(Path(f"{folder}/result.json").read_text())["test"]["accuracy"])
     assert np.mean(accuracies) >= 0.75, accuracies
