@@ -45,7 +45,7 @@ def pictures(found: Found) -> Outline:
     one_size = len(set(sizes)) == 1
     side, channels = max(max(size) for size in sizes), 1 if grey else 3
     whole = sum(rows.values()) * channels * sizes[0][0] * sizes[0][1]
-    train = next((count for name, count in rows.items() if name.endswith("_train")), sum(rows.values()))
+    train = next((count for name, count in rows.items() if name.endswith("_train")), sum(rows.values()) * 3 // 4)
     if one_size and len(found.files) > 1 and whole < _IN_MEMORY:
         name = found.source.removesuffix(Path(found.source).suffix).rpartition("_")[0]
         own: dict[str, Any] = {"source": f"parquet:{name}"}

@@ -26,7 +26,7 @@ def python(experiment: Experiment, *, title: str, lines: Sequence[str], reasons:
 
 def _docstring(title: str, lines: Sequence[str]) -> str:
     def safe(text: str) -> str:
-        return " ".join(text.split()).replace("\\", "\\\\").replace('"""', "'''")
+        return " ".join(text.split()).replace("\\", "\\\\").replace('"', "'")
 
     wide = max(9, *(len(line.partition(" ")[0]) for line in lines))
     wrapped = [part for line in lines for part in _wrapped(safe(line), wide)]

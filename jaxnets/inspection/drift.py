@@ -27,6 +27,7 @@ class Difference(NamedTuple):
     p: float
     size: float
     words: str
+    column: str = ""
 
 
 def drift(view: View) -> list[Finding]:
@@ -40,7 +41,7 @@ def drift(view: View) -> list[Finding]:
                 f"{one.name} differs between train and test: {one.words} (p {p:.1e}, corrected); "
                 "test figures tell of other data than is trained on"
             )
-            found.append(Finding("drift", "warning", words, column=one.name))
+            found.append(Finding("drift", "warning", words, column=one.column))
     return found
 
 
@@ -52,9 +53,10 @@ def _differences(view: View) -> Iterator[Difference | None]:
     for one in view.features:
         if one.used and {"train", "test"} <= set(view.places):
             parts = [one.values[view.places[name]] for name in ("train", "test")]
-            yield categories(f"how often {one.name} is given", *(np.isnan(part).astype(np.float64) for part in parts))
+            holes = categories(f"how often {one.name} is given", *(np.isnan(part).astype(np.float64) for part in parts))
             given = [part[~np.isnan(part)] for part in parts]
-            yield (numbers if one.kind in ("number", "date") else categories)(f"column {one.name}", *given)
+            own = (numbers if one.kind in ("number", "date") else categories)(f"column {one.name}", *given)
+            yield from (found._replace(column=one.name) for found in (holes, own) if found is not None)
 
 
 def numbers(name: str, first: np.ndarray, second: np.ndarray) -> Difference | None:

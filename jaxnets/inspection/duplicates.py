@@ -75,7 +75,7 @@ def _coarse(view: View) -> bool:
     if not used:
         return False
     bits = sum(_bits(one.values) for one in used)
-    return bits < 2 * np.log2(len(used[0].values) + 1) + _SPARE
+    return bool(bits < 2 * np.log2(len(used[0].values) + 1) + _SPARE)
 
 
 def _bits(values: np.ndarray) -> float:

@@ -26,9 +26,10 @@ def given_away(view: View) -> list[Finding]:
     for one in view.features:
         if not one.used:
             continue
-        score = told(one.values[view.places["train"]][chosen], targets[chosen], view.schema.target_kind == "class")
+        classes = view.schema.target_kind == "class"
+        score = told(one.values[view.places["train"]][chosen], targets[chosen], classes)
         if score >= _WARN:
-            found.append(_finding(one, score, same=score >= _STOP and _is_target(view, one)))
+            found.append(_finding(one, score, same=(score >= _STOP or not classes) and _is_target(view, one)))
     return found
 
 

@@ -15,10 +15,11 @@ _SIDE = 12  # pixels that images are made smaller to
 _TRAIN, _HELD = 20_000, 2000  # examples that are compared
 _NEAR = 0.05  # of the usual distance to the nearest neighbour
 _AXES, _FINE = 3, 0.25  # so many columns must be fine, different in so many rows: else such a distance is a chance
-_FOLDS, _NEIGHBOURS = 5, 10
-_LABELLED = 5000  # examples whose labels are looked at
-_UNLIKELY, _SURE = 0.05, 0.8  # probability of the label that is given, and of the other one
-_CHANCE, _CHANCE_ROWS = 0.003, 2  # share and number of labels that are contradicted in clean data as well, below it
+_FOLDS, _NEIGHBOURS = 5, 20
+_LABELLED = 3000  # examples whose labels are looked at
+_UNLIKELY, _SURE = 0.1, 0.8  # probability of the label that is given, and of the other one
+_SURER = 0.02  # probability of the label that is given, to a linear model, which wrong labels nearby do not move
+_CHANCE, _CHANCE_ROWS = 0.005, 4  # share and number of labels that are contradicted in clean data as well, below it
 _ONE_HOT = 50  # values of a category that get a column
 
 
@@ -130,11 +131,11 @@ def _contradicted(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     found = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that a linear model has not converged is no matter here
-        for judge in (KNeighborsClassifier(_NEIGHBOURS), LogisticRegression(C=0.1, max_iter=100)):
+        for judge in (KNeighborsClassifier(min(_NEIGHBOURS, len(y) // 4)), LogisticRegression(C=0.1, max_iter=50)):
             found.append(cross_val_predict(judge, x, y, cv=folds, method="predict_proba"))
     near, linear = found
     likelier = near.argmax(axis=1)
     rows = np.arange(len(y))
     agree = (likelier == linear.argmax(axis=1)) & (near[rows, likelier] >= _SURE) & (linear[rows, likelier] >= _SURE)
-    unlikely = (near[rows, y] <= _UNLIKELY) & (linear[rows, y] <= _UNLIKELY)
+    unlikely = (near[rows, y] <= _UNLIKELY) & (linear[rows, y] <= _SURER)
     return np.flatnonzero(agree & unlikely), likelier

@@ -36,5 +36,16 @@ def untargeted(config: Data) -> Dataset:
         columns=tuple(columns),
     )
     inputs = encoding.encode(columns, table, table.num_rows)
-    origins = tuple((path.name, 0) for path in files.paths[:1])
+    origins = _origins(config, files)
     return Dataset(schema, {"train": Split({"inputs": inputs}, len(taken), rows=np.asarray(taken), origins=origins)})
+
+
+def _origins(config: Data, files: reading.Files) -> tuple[tuple[str, int], ...]:
+    """(file, its first row), in order."""
+    reader = reading.Reader(files, on_bad=config.on_bad, most_bad=config.most_bad)
+    firsts: dict[str, int] = {}
+    start = 0
+    for path, chunk in reader.chunks(reader.names[:1]):
+        firsts.setdefault(path.name, start)
+        start += chunk.num_rows
+    return tuple(firsts.items())
