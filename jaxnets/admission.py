@@ -5,12 +5,12 @@ Every command that trains, rehearses or measures begins here, so that a mistake 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxnets import config, data, optim, teacher
+from jaxnets import config, data, inspection, optim, teacher
 from jaxnets.build import Parts, build, check_model, check_schema, total_steps
 from jaxnets.config import Experiment
 from jaxnets.data import Dataset, Schema, Split
@@ -54,13 +54,17 @@ class Admitted(NamedTuple):
         return merge_params(self.shapes.params, self.shapes.frozen)
 
 
-def admit_data(experiment: Experiment) -> Dataset:
-    """The data of an experiment; raises ConfigError or DataError if it is bad or does not fit model and task."""
+def admit_data(experiment: Experiment, *, say: Callable[[str], None] | None = None) -> Dataset:
+    """The data of an experiment; raises ConfigError or DataError if it is bad or does not fit model and task.
+
+    say: is told what the checks find that does not stop
+    """
     config.check(experiment)
     dataset = data.load(experiment.data)
-    data.check(dataset, batch_size=experiment.data.batch_size)
+    inspection.check(dataset, batch_size=experiment.data.batch_size)
     check_schema(experiment, dataset.schema)
     _check_transform(experiment, dataset)
+    inspection.admit(dataset, experiment.data, say=say)
     return dataset
 
 

@@ -1,41 +1,130 @@
-"""What the source of a config holds: counts, shapes, classes, what was fitted; and examples as a step will see them."""
+"""What a source holds: counts, shapes, columns, what is wrong with it; and examples as a step will see them."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from jaxnets import evaluate
+from jaxnets import config, data, draft, evaluate, inspection
 from jaxnets.admission import admit_data, batch_at
 from jaxnets.build import model_batch
-from jaxnets.columns import columns
+from jaxnets.columns import columns, sparkline
 from jaxnets.config import Experiment
-from jaxnets.data import Dataset, Schema
+from jaxnets.data import Data, Dataset, Schema
 from jaxnets.data.audio.picture import pictures
+from jaxnets.data.source import KINDS
+from jaxnets.data.tfds import BUILTIN
+from jaxnets.errors import UsageError
+from jaxnets.inspection import Finding, Profile
 from jaxnets.report import sheet
 from jaxnets.report.document import check_out
 
 _EXAMPLES = 16  # on the sheet
+_STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
 
-def show(experiment: Experiment, *, out: Path | None) -> None:
-    """Prints what the source holds, and writes the sheet of examples to `out`.
+class Contents(NamedTuple):
+    """A source, looked at."""
 
-    Raises UsageError if `out` cannot be a page, ConfigError or DataError as a run of this config would.
-    """
-    check_out(out)
-    dataset = admit_data(experiment)
-    facts, counts, fitted = described(dataset), counted(dataset), moments(dataset.schema)
-    print(columns(list(facts.items())))
-    print("\n" + columns(counts, right=(1, 2, 3)))
+    experiment: Experiment
+    dataset: Dataset
+    profiles: list[Profile]
+    findings: list[Finding]
+
+
+def of_config(experiment: Experiment) -> Contents:
+    """The data of a config. Raises ConfigError or DataError as a run would, but for what the checks find."""
+    own = dataclasses.replace(_bearing(experiment.data), checks="off")
+    experiment = dataclasses.replace(experiment, data=own)
+    return _looked_at(experiment, admit_data(experiment))
+
+
+def of_source(source: str, settings: Any = (), *, target: str | None = None) -> Contents:
+    """A source by its name, KIND:NAME or path; of a table without a target all rows are one split."""
+    word, colon, _ = source.partition(":")
+    if word not in BUILTIN and not (colon and word in KINDS):
+        found = draft.find(source, as_table=target is not None)
+        source = draft.outline(found).experiment.data.source if found.kind == "pictures" else found.source
+    own = Data(source=source, target=target, batch_size=1, context=64 if data.is_text(source) else None)
+    experiment = config.assign(Experiment(data=_bearing(own)), settings)
+    if source.startswith("table:") and experiment.data.target is None:
+        return _looked_at(experiment, inspection.untargeted(experiment.data))
+    if target is not None and not source.startswith("table:"):
+        raise UsageError(f"--target {target} is for tables, but {source} is none; leave it out")
+    return _looked_at(experiment, data.load(experiment.data))
+
+
+def _bearing(own: Data) -> Data:
+    """The data of images that are read while training, with broken ones passed over: they are told with all else."""
+    return dataclasses.replace(own, on_bad="skip", most_bad=2**31 - 1) if own.source.startswith("images:") else own
+
+
+def _looked_at(experiment: Experiment, dataset: Dataset) -> Contents:
+    seen = inspection.view(dataset, experiment.data, whole=True)
+    return Contents(experiment, dataset, inspection.profiles(seen), inspection.thorough(seen))
+
+
+def show(found: Contents, *, html: Path | None, as_json: bool = False) -> None:
+    """Prints what a source holds, and writes the page to `html`. Raises UsageError if that cannot be a page."""
+    check_out(html, option="--html")
+    if as_json:
+        print(json.dumps(in_json(found), indent=2))
+    else:
+        _print(found)
+    if html is not None:
+        schema = found.dataset.schema
+        facts, counts, fitted = described(found.dataset), counted(found.dataset), moments(schema)
+        shown = examples(found.experiment, found.dataset)
+        sheet.write(html, schema, facts, counts, fitted, shown, profiles=found.profiles, findings=found.findings)
+        if not as_json:
+            print(f"\n{len(shown)} training examples and all of this in {html}")
+
+
+def _print(found: Contents) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(Text(columns(list(described(found.dataset).items()))))
+    console.print(Text("\n" + columns(counted(found.dataset), right=(1, 2, 3))))
+    if found.profiles:
+        console.print(Text("\n" + columns(in_words(found.profiles), right=(2, 3, 4, 5, 6))))
+    fitted = moments(found.dataset.schema)
     if len(fitted) > 1:
-        print("\n" + columns(fitted, right=(1, 2)))
-    if out is not None:
-        sheet.write(out, dataset.schema, facts, counts, fitted, examples(experiment, dataset))
-        print(f"\n{_EXAMPLES} training examples in {out}")
+        console.print(Text("\n" + columns(fitted, right=(1, 2))))
+    console.print()
+    for finding in found.findings:
+        console.print(Text(finding.line(), _STYLES[finding.severity]))
+    if not found.findings:
+        console.print("the checks find nothing")
+
+
+def in_words(profiles: list[Profile]) -> list[tuple[str, ...]]:
+    """A table with a row a column of the data."""
+    rows = [("column", "kind", "missing", "different", "least", "median", "largest", "values")]
+    for one in profiles:
+        common = ", ".join(f"{value[:24]} ({count:,})" for value, count in one.common[:3])
+        drawn = sparkline([float(count) for count in one.counts]) if one.counts else common
+        extent = one.words or ("", "", "")
+        missing = f"{one.missing:,}" if one.missing else ""
+        rows.append((one.name, one.kind, missing, f"{one.different:,}", *extent, drawn))
+    return rows
+
+
+def in_json(found: Contents) -> dict[str, Any]:
+    """All of it as JSON values."""
+    head, *rows = counted(found.dataset)
+    return {
+        **described(found.dataset),
+        "counts": {row[0]: dict(zip(head[1:], row[1:], strict=True)) for row in rows},
+        "columns": [one.to_json() for one in found.profiles],
+        "findings": [finding.to_json() for finding in found.findings],
+    }
 
 
 def described(dataset: Dataset) -> dict[str, str]:
@@ -44,7 +133,7 @@ def described(dataset: Dataset) -> dict[str, str]:
     size = sum(array.nbytes for split in dataset.splits.values() for array in jax.tree.leaves(split.arrays))
     targets = {
         "class": f"one of {len(schema.classes)} classes",
-        "real": f"numbers: {', '.join(schema.target_names)}",
+        "real": f"numbers: {', '.join(schema.target_names)}" if schema.target_names else "none: give --target COLUMN",
         "token": f"the next of {schema.vocabulary_size} tokens",
         "labels": f"any of {len(schema.classes)} labels",
         "mask": f"of every pixel one of {len(schema.classes)} classes",
@@ -118,8 +207,13 @@ def _targets(schema: Schema) -> tuple[str, ...]:
 
 
 def examples(experiment: Experiment, dataset: Dataset) -> list[sheet.Example]:
-    """The first examples of the first batch, as they are and as a training step sees them."""
+    """The first examples of the first batches, as they are and as a training step sees them."""
     schema, train = dataset.schema, dataset.splits["train"]
+    size = min(max(_EXAMPLES, experiment.data.batch_size), train.length)
+    experiment = dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, batch_size=size))
+    if "targets" not in train.arrays and schema.input_kind == "table":
+        rows = evaluate.shown({name: array[:_EXAMPLES] for name, array in train.arrays["inputs"].items()}, schema)
+        return [sheet.Example(int(train.row(i)), row, row, None) for i, row in enumerate(rows)]
     batch = batch_at(experiment, train, 0)
     if schema.input_kind in ("table", "text", "window"):
         batch = {**batch, "inputs": evaluate.shown(batch["inputs"], schema)}
@@ -133,7 +227,7 @@ def examples(experiment: Experiment, dataset: Dataset) -> list[sheet.Example]:
             np.asarray(shown["inputs"][i]),
             np.asarray(shown["targets"][i]) if "targets" in shown else None,
         )
-        for i in range(min(_EXAMPLES, experiment.data.batch_size))
+        for i in range(min(_EXAMPLES, size))
     ]
 
 

@@ -97,7 +97,7 @@ def run(
             with contextlib.ExitStack() as stack:
                 _open(openers, run_dir, stack)
             return Result(_place(home), read_json(run_dir / "result.json"))
-        dataset = admit_data(experiment)
+        dataset = admit_data(experiment, say=progress.say)
         _check_same(experiment, dataset.schema)
         _check_fit(experiment, dataset.schema, run_dir)
         admitted = admit(experiment, dataset)

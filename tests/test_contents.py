@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import re
 import shutil
 
@@ -82,7 +83,7 @@ def test_flips_and_crops_are_seen_in_the_source_own_values():
 
 def test_mixed_labels_are_told_by_their_parts(tmp_path):
     one = digits(Mixup(alpha=1.0))
-    contents.show(one, out=tmp_path / "sheet.html")
+    contents.show(contents.of_config(one), html=tmp_path / "sheet.html")
     shares = re.findall(r"(\d+)% (\d) \+ (\d+)% (\d)", (tmp_path / "sheet.html").read_text())
     assert len(shares) > 4 and all(99 <= int(a) + int(c) <= 101 for a, _, c, _ in shares)
 
@@ -96,7 +97,7 @@ def test_the_sheet_is_one_well_formed_page_with_what_belongs_to_it(kind, tmp_pat
         "text": text(tmp_path),
     }[kind]
     out = tmp_path / "sheet.html"
-    contents.show(one, out=out)
+    contents.show(contents.of_config(one), html=out)
     page, told = out.read_text(), capsys.readouterr().out
     shown = {
         "images": ["channel 0", "class 7", "augmented", "data:image/png;base64,"],
@@ -115,7 +116,7 @@ def test_the_sheet_is_one_well_formed_page_with_what_belongs_to_it(kind, tmp_pat
 
 def test_pictures_are_the_examples(tmp_path):
     one = digits(Crop(padding=1))
-    contents.show(one, out=tmp_path / "sheet.html")
+    contents.show(contents.of_config(one), html=tmp_path / "sheet.html")
     pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', (tmp_path / "sheet.html").read_text())
     first = contents.examples(one, data.load(one.data))[0]
     for encoded, pixels in zip(pictures[:2], (first.before, first.after), strict=True):
@@ -132,8 +133,11 @@ def test_the_command_takes_settings_of_the_config(capsys):
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
-        (["configs/digits_cnn.py", "--out", "sheet.pdf"], 2, "ends in .html"),
-        (["configs/digits_cnn.py", "--out", "nowhere/sheet.html"], 2, "in a folder that is there"),
+        (["configs/digits_cnn.py", "--html", "sheet.pdf"], 2, "ends in .html"),
+        (["configs/digits_cnn.py", "--html", "nowhere/sheet.html"], 2, "in a folder that is there"),
+        (["configs/digits_cnn.py", "--target", "x"], 2, "--target x is said by a config"),
+        (["digit"], 2, "digit is no file or folder"),
+        (["digits", "--target", "x"], 2, "--target x is for tables"),
         (["configs/digits_cn.py"], 2, "perhaps you meant configs/digits_cnn.py"),
         (["configs/digits_cnn.py", "--data.source", "digit"], 2, "perhaps you meant digits"),
         (["configs/digits_cnn.py", "--data.source", "wine"], 2, "model cnn takes images"),
@@ -145,10 +149,40 @@ def test_mistakes_are_told(words, code, told, capsys):
     assert found == code and told in errors and not out
 
 
+def table(folder):
+    draw = np.random.default_rng(0)
+    rows = [f"{i},{draw.normal():.4f},{draw.choice(['red', '<b>'])},{draw.choice(['yes', 'no'])}" for i in range(200)]
+    rows[7] = "7,1e9,red,yes"
+    (folder / "t.csv").write_text("number,size,colour,bought\n" + "\n".join(rows) + "\n")
+    return folder / "t.csv"
+
+
+def test_a_table_is_looked_at_with_and_without_a_target(tmp_path, capsys):
+    path = table(tmp_path)
+    code, out, errors = main(capsys, "data", path, "--html", tmp_path / "t.html")
+    assert code == 0 and "give --target COLUMN" in out and re.search(r"bought +category", out), errors
+    code, out, _ = main(capsys, "data", path, "--target", "bought", "--json")
+    found = json.loads(out)
+    assert code == 0 and found["counts"]["examples"] == {"train": "140", "valid": "20", "test": "40"}
+    named = {one["name"]: one for one in found["columns"]}
+    assert named["size"]["range"][2] == 1e9 and sum(named["size"]["counts"]) == 200
+    assert sum(named["colour"]["common"].values()) == 200 and named["number"]["kind"] == "identifier"
+    (far,) = (one for one in found["findings"] if one["check"] == "outliers")
+    assert far["rows"] == ["t.csv, row 7"] and far["column"] == "size" and far["severity"] == "warning"
+    code, out, _ = main(capsys, "data", path, "--data.target", "bought", "--html", tmp_path / "t.html")
+    page = (tmp_path / "t.html").read_text()
+    assert all(
+        words in page for words in ("t.csv, row 7", "&lt;b&gt;", 'class="upright"', "Classes", "of the train split")
+    )
+    checker = Checker()
+    checker.feed(page)
+    assert not checker.open and "<script" not in page
+
+
 def test_a_real_browser_finds_no_error(tmp_path):
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if not browser:
         pytest.skip("no chromium here")
-    contents.show(digits(Crop(padding=1)), out=tmp_path / "sheet.html")
+    contents.show(contents.of_config(digits(Crop(padding=1))), html=tmp_path / "sheet.html")
     said = photograph(browser, tmp_path / "sheet.html", tmp_path / "page.png")
     assert "CONSOLE" not in said and (tmp_path / "page.png").stat().st_size > 20_000, said[-2000:]

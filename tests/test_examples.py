@@ -21,10 +21,13 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Configs, a picture of a digit, a language model, a short run; the other is what the example of train leaves."""
+    """Configs, a table, a picture, a language model, a short run; the other is what the example of train leaves."""
     folder = tmp_path_factory.mktemp("examples")
     shutil.copytree(ROOT / "configs", folder / "configs")
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / "digit.png")
+    kinds = ("small", "large")
+    rows = "".join(f"{i % 7 + 5 * (i % 2)},{i % 5},{kinds[i % 2]}\n" for i in range(60))
+    (folder / "flowers.csv").write_text("length,width,species\n" + rows)
     (folder / "t.txt").write_text("def f(x):\n    return x\n" * 200)
     one = experiment(
         data=Data(source=f"text:{folder / 't.txt'}", batch_size=8, context=16),

@@ -1,5 +1,6 @@
 """The command line: parsing only; nothing heavy is imported until a command runs. One file for a group of commands.
 
+jaxnets init PATH [--target COLUMN] [--out FILE] [--force]
 jaxnets train CONFIG [--run-dir DIR] [--allow PATH …] [--tensorboard] [--profile A:B] [--a.b.c VALUE …]
 jaxnets train CONFIG --seeds N | --folds N | --splits N …
 jaxnets lr-find CONFIG [--low 1e-7] [--high 10] [--steps 100] [--out FILE] [--a.b.c VALUE …]
@@ -11,7 +12,7 @@ jaxnets predict RUN FILE [--out FILE]
 jaxnets generate RUN --prompt TEXT [--tokens N] [--temperature T] [--top-k K] [--top-p P] [--samples N] [--seed S]
 jaxnets report RUN [RUN …] [--out FILE.html]
 jaxnets config CONFIG|RUN [RUN]
-jaxnets data CONFIG [--out FILE] [--a.b.c VALUE …]
+jaxnets data SOURCE|CONFIG [--target COLUMN] [--html FILE] [--json] [--a.b.c VALUE …]
 jaxnets models [NAME|CONFIG] [--input H,W,C] [--outputs N] [--json] [--a.b.c VALUE …]
 jaxnets doctor [--json]
 jaxnets launch local --processes N [--devices-per-process D] [--dry-run] -- train CONFIG … | SCRIPT.py …
@@ -27,12 +28,12 @@ from __future__ import annotations
 import os
 import sys
 
-from jaxnets.cli import launch, look, train, use
+from jaxnets.cli import init, launch, look, train, use
 from jaxnets.cli.command import parser, split_settings
 from jaxnets.errors import JaxnetsError
 from jaxnets.memory import keep_pages
 
-COMMANDS = {command.name: command for group in (train, use, look, launch) for command in group.COMMANDS}
+COMMANDS = {command.name: command for group in (init, train, use, look, launch) for command in group.COMMANDS}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -47,15 +47,28 @@ def _values(path: str, settings: Settings) -> Any:
 
 
 def _data_options(data: Parser) -> None:
-    data.add_argument("config", help="a config file; its values can be set as for train")
-    data.add_argument("--out", type=Path, help="an .html page of training examples, before and after augmentation")
+    data.add_argument("source", metavar="SOURCE|CONFIG", help="a data set, a file or folder, or a config file")
+    data.add_argument("--target", metavar="COLUMN", help="of a table: what is to be learned")
+    data.add_argument("--html", type=Path, metavar="FILE", help="a page of all this and of training examples")
+    data.add_argument("--json", action="store_true", help="as JSON")
 
 
 def _data(given: argparse.Namespace, settings: Settings) -> int:
-    of_config = experiment(given.config, settings)
-    from jaxnets import contents
+    from jaxnets.report.document import check_out
 
-    contents.show(of_config, out=given.out)
+    check_out(given.html, option="--html")
+    if given.source.endswith(".py"):
+        if given.target is not None:
+            raise UsageError(f"--target {given.target} is said by a config; set it there, or with --data.target")
+        of_config = experiment(given.source, settings)
+        from jaxnets import contents
+
+        found = contents.of_config(of_config)
+    else:
+        from jaxnets import contents
+
+        found = contents.of_source(given.source, settings, target=given.target)
+    contents.show(found, html=given.html, as_json=given.json)
     return 0
 
 
@@ -114,8 +127,8 @@ COMMANDS = (
     ),
     Command(
         "data",
-        "say what the source of a config holds, and show examples",
-        ("jaxnets data configs/digits_cnn.py --out digits.html",),
+        "say what a source holds and what is wrong with it, and show examples",
+        ("jaxnets data flowers.csv --target species", "jaxnets data configs/digits_cnn.py --html digits.html"),
         _data_options,
         _data,
         takes_settings=True,

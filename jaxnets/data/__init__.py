@@ -29,8 +29,8 @@ from jaxnets.data.augment import SpectrumWarp as SpectrumWarp
 from jaxnets.data.augment import WaveOperation as WaveOperation
 from jaxnets.data.augment import augment as augment
 from jaxnets.data.augment import by_spectrogram as by_spectrogram
-from jaxnets.data.checks import check as check
 from jaxnets.data.hub.opening import from_hf as from_hf
+from jaxnets.data.images import Images as Images
 from jaxnets.data.order import Groups as Groups
 from jaxnets.data.order import Mixture as Mixture
 from jaxnets.data.order import order as order
@@ -49,6 +49,7 @@ from jaxnets.data.schema import Schema as Schema
 from jaxnets.data.schema import Split as Split
 from jaxnets.data.schema import preprocess as preprocess
 from jaxnets.data.source import Data as Data
+from jaxnets.data.source import is_text as is_text
 from jaxnets.data.source import load as load
 from jaxnets.data.stream import Stream as Stream
 from jaxnets.data.stream import Wanted as Wanted

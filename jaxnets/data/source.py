@@ -68,6 +68,7 @@ class Data:
     split_by: str = "random"  # or order, sklearn, column:NAME, file:PATH (rows of the test split), where:COLUMN=REGEX
     # (such rows are the test split), group:COLUMN (whole groups are, one a fold); for tables and files
     names: str | None = None  # what the names of files hold, as in {label}_{speaker}_{index}.wav
+    checks: Literal["stop", "tell", "off"] = "stop"  # what is found before training: errors stop, are told, or unasked
     columns: Columns = stage(Columns())  # how the columns of a table are read and fitted
     texts: Texts = stage(Texts())  # how texts and documents are read and become tokens
     series: Series = stage(Series())  # what the columns of time series mean

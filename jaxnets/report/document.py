@@ -20,10 +20,10 @@ _STYLE = Path(__file__).with_name("style.css")
 _PICTURE = 96  # pixels, the longer side of a picture at most
 
 
-def check_out(out: Path | None) -> None:
+def check_out(out: Path | None, *, option: str = "--out") -> None:
     """Raises UsageError if a page cannot be written to `out`; None, no page, is allowed."""
     if out is not None and (out.suffix != ".html" or out.is_dir() or not out.absolute().parent.is_dir()):
-        raise UsageError(f"--out {out} is not allowed; give a file that ends in .html in a folder that is there")
+        raise UsageError(f"{option} {out} is not allowed; give a file that ends in .html in a folder that is there")
 
 
 def document(title: str, body: str) -> str:

@@ -1,4 +1,4 @@
-"""A sheet of training examples, before and after augmentation: what a network is going to be shown."""
+"""The page of a source: what the checks find, its columns, and training examples before and after augmentation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import numpy as np
 
 from jaxnets.data import Schema
 from jaxnets.files import write_atomically
-from jaxnets.report import svg
+from jaxnets.inspection import Finding, Profile
+from jaxnets.report import bars, svg
 from jaxnets.report.document import as_text, document, grid, picture, section
 from jaxnets.report.film import strip
 from jaxnets.report.forecasts import window
@@ -35,18 +36,70 @@ def write(
     counts: Sequence[Sequence[str]],
     fitted: Sequence[Sequence[str]],
     examples: Sequence[Example],
+    *,
+    profiles: Sequence[Profile] = (),
+    findings: Sequence[Finding] = (),
 ) -> None:
     """Writes the page; `counts` and `fitted` are tables whose first row is their head."""
+    whole = ", ".join(f"{count:,} {split}" for split, count in schema.counts)
     body = "".join(
         [
-            f"<header><h1>{html.escape(schema.source)}</h1><p>what a training step is going to see</p></header>",
+            f"<header><h1>{html.escape(schema.source)}</h1><p>{html.escape(facts['inputs'])}; {whole}</p></header>",
+            section("Findings", _findings(findings)),
+            section("Columns", _columns(profiles)),
+            section("Distributions", _distributions(profiles)),
+            section("Classes", _classes(schema, counts)),
             section("Examples", _examples(schema, examples)),
-            section("Source", svg.table(facts)),
             section("Splits", _table(counts)),
             section("Fitted", _table(fitted) if len(fitted) > 1 else ""),
+            section("Source", svg.table(facts)),
         ]
     )
     write_atomically(out, document(schema.source, body).encode())
+
+
+def _findings(findings: Sequence[Finding]) -> str:
+    """The worst first, each with its rows folded away."""
+    if not findings:
+        return "<p>The checks find nothing.</p>"
+    cells = []
+    for one in findings:
+        rows = "".join(f"<div>{html.escape(row)}</div>" for row in one.rows)
+        folded = f"<details><summary>{one.count:,} row(s)</summary>{rows}</details>" if one.rows else ""
+        head = f"<b>{one.severity}</b> {html.escape(one.check)}"
+        cells.append(f'<div class="finding {one.severity}"><div>{head}</div>{html.escape(one.words)}{folded}</div>')
+    return "".join(cells)
+
+
+def _columns(profiles: Sequence[Profile]) -> str:
+    if not profiles:
+        return ""
+    rows = [("column", "kind", "why", "missing", "different", "least", "median", "largest")]
+    for one in profiles:
+        missing = f"{one.missing:,} ({one.missing / one.rows:.0%})" if one.missing else ""
+        rows.append((one.name, one.kind, one.reason, missing, f"{one.different:,}", *(one.words or ("", "", ""))))
+    return grid([[html.escape(cell) for cell in row] for row in rows], kind="wide tall")
+
+
+def _distributions(profiles: Sequence[Profile]) -> str:
+    cards = []
+    for one in profiles:
+        if one.kind in ("identifier", "constant") or not (one.counts or one.common):
+            continue
+        if one.counts:
+            cards.append(bars.upright(one.name, one.counts, *(one.words[i] for i in (0, 2))))
+        else:
+            left = one.rows - one.missing - sum(count for _, count in one.common)
+            rest = [("all others", left)] if left else []
+            cards.append(bars.lying(one.name, [*one.common, *rest]))
+    return f'<div class="cells">{"".join(cards)}</div>' if cards else ""
+
+
+def _classes(schema: Schema, counts: Sequence[Sequence[str]]) -> str:
+    """How many examples of each class or label are to be trained on."""
+    pairs = [(row[0].partition(" ")[2], int(row[1].replace(",", ""))) for row in counts
+             if row[0].startswith(("class ", "label "))]  # fmt: skip
+    return bars.lying("of the train split", pairs[:100]) if pairs else ""
 
 
 def _examples(schema: Schema, examples: Sequence[Example]) -> str:
@@ -77,6 +130,8 @@ def _target_names(schema: Schema) -> tuple[str, ...]:
 
 def _target(schema: Schema, example: Example) -> tuple[str, ...]:
     """The target in words; a mixed one by its parts, the largest first."""
+    if example.target is None:
+        return ()
     target = np.asarray(example.target)
     if schema.target_kind == "labels":
         return (", ".join(name for name, there in zip(schema.classes, target, strict=True) if there) or "none",)

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from jaxnets import config
 from jaxnets.config import Experiment
-from jaxnets.data import Data, check, load
+from jaxnets.data import Data, load
 from jaxnets.data.partition import folds_of
 from jaxnets.errors import ConfigError, DataError
+from jaxnets.inspection import check
 from jaxnets.loop import Loop
 
 

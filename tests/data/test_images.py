@@ -9,8 +9,9 @@ from PIL import Image
 from pyarrow import parquet
 
 from jaxnets import data
-from jaxnets.data import Data, Images, check, images, load, training_stream
+from jaxnets.data import Data, Images, images, load, training_stream
 from jaxnets.errors import ConfigError, DataError
+from jaxnets.inspection import check
 
 WIDTH, HEIGHT = 200, 120
 

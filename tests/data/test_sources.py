@@ -12,10 +12,11 @@ import pytest
 from sklearn import datasets
 from sklearn.preprocessing import StandardScaler
 
-from jaxnets.data import Data, Schema, check, load, preprocess
+from jaxnets.data import Data, Schema, load, preprocess
 from jaxnets.data.cache import prepared
 from jaxnets.data.schema import Dataset
 from jaxnets.errors import ConfigError, DataError, MissingExtra
+from jaxnets.inspection import check
 
 REFERENCE = {
     "digits": datasets.load_digits,

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from jaxnets import data
-from jaxnets.data import Data, check, load
+from jaxnets.data import Data, load
 from jaxnets.errors import ConfigError
+from jaxnets.inspection import check
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from jaxnets import data, files
 from jaxnets.config import Experiment
-from jaxnets.data import Data, check, load, order, training_stream
+from jaxnets.data import Data, load, order, training_stream
 from jaxnets.data.tokens import open_tokens
 from jaxnets.errors import ConfigError, DataError
+from jaxnets.inspection import check
 from jaxnets.models import GPT
 from jaxnets.optim import AdamW
 from jaxnets.run import run

@@ -1,10 +1,10 @@
-"""What makes training pointless or wrong, told before anything compiles."""
+"""What makes training impossible, told before anything compiles, whatever `data.checks` says."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from jaxnets.data.schema import Dataset, Schema, Split
+from jaxnets.data import Dataset, Schema, Split
 from jaxnets.errors import ConfigError, DataError
 
 _UNKNOWN = 255  # in a mask

@@ -1,0 +1,104 @@
+"""What lies at a path: a table, a text, or parquet files with pictures; alone, in a folder, with its other splits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from jaxnets.data.place import locate
+from jaxnets.data.table import reading
+from jaxnets.errors import UsageError, near
+
+_TABLES = tuple(suffix for suffix in reading.SUFFIXES if suffix != ".txt")
+_TEXTS = (".txt", ".md", ".rst", ".tex", ".py", ".c", ".log", ".html", ".xml")
+_PICTURES = ({"image", "label"}, (".parquet", ".pq"))  # columns and suffixes
+
+
+class Found(NamedTuple):
+    """What init goes on from.
+
+    source: as `data.source`; name: for the config file; files: all that belong to it
+    """
+
+    kind: Literal["table", "text", "pictures"]
+    source: str
+    name: str
+    files: tuple[Path, ...]
+
+
+def find(path: str, *, as_table: bool) -> Found:
+    """What lies at a path, here or in JAXNETS_DATA; `as_table` reads a .txt file as a table.
+
+    Raises UsageError if there is nothing, or nothing that can be drafted.
+    """
+    file = locate(path)
+    if file is None and Path(path).is_dir():
+        return _folder(Path(path), as_table=as_table)
+    if file is None:
+        raise UsageError(f"{path} is no file or folder{_near(Path(path))}; give one that is there")
+    suffix = file.suffix.lower()
+    if suffix in _TABLES or (as_table and suffix == ".txt"):
+        return _table(path, file)
+    if suffix in _TEXTS:
+        return Found("text", f"text:{path}", file.stem, (file,))
+    raise UsageError(f"{path}: a {suffix or 'file without suffix'} is not known; {_allowed()}")
+
+
+def _allowed() -> str:
+    return f"give a table ({', '.join(_TABLES)}), a text ({', '.join(_TEXTS)}), or parquet files with image and label"
+
+
+def _near(path: Path) -> str:
+    there = [str(path.parent / other.name) for other in path.parent.glob("*")] if path.parent.is_dir() else []
+    return near(str(path), there)
+
+
+def _table(path: str, file: Path) -> Found:
+    """A file of rows and, by their names, the other splits that lie beside it."""
+    splits = _siblings(file)
+    stem = file.stem.rpartition("_")[0] if splits else file.stem
+    files = tuple(splits.values()) or (file,)
+    if file.suffix.lower() in _PICTURES[1] and _PICTURES[0] <= set(reading.header(file)):
+        return Found("pictures", path, stem, files)
+    if not splits:
+        return Found("table", f"table:{path}", stem, files)
+    words = ",".join(splits)
+    return Found("table", f"table:{beside(path, stem)}_{{{words}}}{file.suffix}", stem, files)
+
+
+def _siblings(file: Path) -> dict[str, Path]:
+    """{word: file} of NAME_train and the others of its name, if it is one and has any."""
+    stem, _, split = file.stem.rpartition("_")
+    there = {word: file.with_name(f"{stem}_{word}{file.suffix}") for word in reading.SPLITS}
+    there = {word: other for word, other in there.items() if other.is_file()}
+    return there if stem and split in reading.SPLITS and "train" in there and len(there) > 1 else {}
+
+
+def beside(path: str, name: str) -> str:
+    """A name in the folder of a path, written as the path was.
+
+    >>> beside("a/b_train.csv", "b"), beside("b_train.csv", "b")
+    ('a/b', 'b')
+    """
+    folder, slash, _ = path.rpartition("/")
+    return f"{folder}{slash}{name}"
+
+
+def _folder(folder: Path, *, as_table: bool) -> Found:
+    """A folder with one file, with the splits of one set, or with tables of the same columns."""
+    files = sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
+    known = [file for file in files if file.suffix.lower() in (*_TABLES, *_TEXTS)]
+    first = next((file for file in known if file.stem.endswith("_train")), known[0] if known else None)
+    if first is None:
+        raise UsageError(f"{folder} holds no file that is known; {_allowed()}")
+    found = find(str(first), as_table=as_table)
+    left = [file for file in known if file not in found.files]
+    if not left:
+        return found
+    suffixes = {file.suffix.lower() for file in known}
+    if len(suffixes) == 1 and found.kind == "table" and found.files == (first,):
+        reading.Reader(reading.Files(tuple(known), ("",) * len(known)))  # which names a file of other columns
+        return Found("table", f"table:{folder}/*{first.suffix}", folder.resolve().name, tuple(known))
+    raise UsageError(
+        f"{folder} holds {', '.join(file.name for file in known[:6])}, which are not one set; give one of the files"
+    )

@@ -1,0 +1,212 @@
+"""`jaxnets init`: what it concludes from a file, what it writes, and that this trains as it is."""
+
+import io
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pandas
+import pyarrow
+import pytest
+from PIL import Image
+from pyarrow import parquet
+
+from jaxnets import cli, config, draft
+from jaxnets.config import Experiment
+from jaxnets.data import Crop, Data, Flip
+from jaxnets.models import CNN, GPT
+from jaxnets.optim import AdamW
+from jaxnets.tasks import Classification, LanguageModelling, Regression
+
+
+def people(rows=120):
+    draw = np.random.default_rng(0)
+    table = pandas.DataFrame(
+        {
+            "id": np.arange(rows) + 1,
+            "age": draw.integers(1, 90, rows).astype(float),
+            "sex": draw.choice(["male", "female"], rows),
+            "name": [f"{draw.choice(['Mr', 'Mrs'])}. {chr(97 + i % 26)}{i}" for i in range(rows)],
+            "born": pandas.to_datetime("1990-01-01") + pandas.to_timedelta(draw.integers(0, 900, rows), unit="D"),
+            "fare": draw.lognormal(3, 1, rows).round(2),
+            "same": "x",
+            "empty": None,
+        }
+    )
+    table["class"] = draw.choice(["first", "second", "third"], rows)
+    table["survived"] = ((table["sex"] == "female") ^ (draw.random(rows) < 0.2)).astype(int)
+    table.loc[4, "age"] = np.nan
+    return table
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    people().to_csv("people.csv", index=False)
+
+
+def main(capsys, *words):
+    code = cli.main([str(word) for word in words])
+    out, errors = capsys.readouterr()
+    return code, out, errors
+
+
+def written(path, **how):
+    """(the experiment that the file gives, the one that was concluded, the text); the two are equal."""
+    out, drawn = draft.write(str(path), **{"target": None, "out": None, "force": True, **how})
+    found = config.load(out)
+    assert found == drawn.experiment
+    return found, drawn, out.read_text()
+
+
+def test_a_table_becomes_a_config_that_trains_with_no_edit(capsys):
+    code, out, errors = main(capsys, "init", "people.csv", "--target", "survived")
+    assert code == 0 and "jaxnets train configs/people.py" in out, errors
+    text = Path("configs/people.py").read_text()
+    assert "2 classes: 0 (" in text and "identifiers id" in text and "texts       name" in text
+    code, out, errors = main(capsys, "train", "configs/people.py", "--loop.epochs", "none", "--loop.steps", "60")
+    assert code == 0, errors
+    assert json.loads(Path("runs/people/result.json").read_text())["test"]["accuracy"] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("target", "task", "monitor"),
+    [("survived", Classification, "nll"), ("class", Classification, "nll"), ("fare", Regression, "rmse")],
+)
+def test_the_target_says_the_task(target, task, monitor):
+    found, drawn, text = written("people.csv", target=target)
+    assert type(found.task) is task and found.loop.monitor == monitor and found.data.target == target
+    assert drawn.title.startswith(f"people: {target} from") and f'target="{target}"' in text
+
+
+@pytest.mark.skipif(not shutil.which("ruff"), reason="ruff is not installed")
+def test_what_is_written_is_as_ruff_wants_it(tmp_path):
+    table = people()
+    names = {f'a long name of a column of this table {i} \\ "quoted"': table["age"] + i for i in range(12)}
+    table = table.assign(**names, **{"it's": table["survived"].map({0: 'no "way"', 1: "it's"})})
+    deep = tmp_path / ("a folder of a long name " * 4) / "of tables"
+    deep.mkdir(parents=True)
+    table.to_csv(deep / "My Table.csv", index=False)
+    written(deep / "My Table.csv", target="it's")
+    written("people.csv", target="fare")
+    (tmp_path / "t.txt").write_text("to be or not to be\n" * 300)
+    written("t.txt")
+    for words in (
+        ["check", "--select", "E,F,I,B,UP,SIM", "--line-length", "120"],
+        ["format", "--check", "--line-length", "120"],
+    ):
+        done = subprocess.run(["ruff", *words, "--isolated", "configs"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_any_experiment_is_written_so_that_it_reads_back(tmp_path):
+    one = Experiment(
+        data=Data(source="a'b\"c", augment=(Crop(padding=2), Flip())), optim=AdamW(clip_norm=1.0, ema_decay=0.9), seed=3
+    )
+    path = tmp_path / "x.py"
+    path.write_text(draft.python(one, title='"""quoted\\', lines=["a b"], reasons={"seed": "as\nit is"}))
+    assert config.load(path) == one
+
+
+def test_text_becomes_a_language_model(tmp_path):
+    (tmp_path / "poem.txt").write_text("to be or not to be, that is the question\n" * 200)
+    found, drawn, _ = written("poem.txt")
+    assert type(found.task) is LanguageModelling and isinstance(found.model, GPT)
+    assert found.data.source == "text:poem.txt" and found.data.context == found.model.context
+
+
+def pictures(path, rows, *, mode="L", side=8):
+    draw, images = np.random.default_rng(0), []
+    for _ in range(rows):
+        buffer = io.BytesIO()
+        Image.fromarray(draw.integers(0, 255, (side, side, 3), np.uint8)).convert(mode).save(buffer, "PNG")
+        images.append(buffer.getvalue())
+    parquet.write_table(pyarrow.table({"image": images, "label": [i % 3 for i in range(rows)]}), path)
+
+
+def test_parquet_files_with_pictures_become_a_classifier(tmp_path):
+    pictures(tmp_path / "digits_train.parquet", 60)
+    pictures(tmp_path / "digits_test.parquet", 20)
+    found, _, text = written("digits_train.parquet")
+    assert found.data.source == "parquet:digits" and isinstance(found.model, CNN) and "Crop" in text
+    pictures(tmp_path / "one.parquet", 60, mode="RGB", side=20)
+    found, _, _ = written("one.parquet")
+    assert found.data.source == "images:one.parquet" and found.data.images.size == 32
+
+
+def test_splits_and_folders_are_seen(tmp_path):
+    table = people()
+    for name, part in (("train", table[:90]), ("val", table[90:100]), ("test", table[100:])):
+        part.to_csv(tmp_path / f"p_{name}.csv", index=False)
+    found, _, _ = written("p_train.csv", target="survived")
+    assert found.data.source == "table:p_{train,val,test}.csv"
+    (tmp_path / "parts").mkdir()
+    for i in range(2):
+        table[i * 60 : i * 60 + 60].to_csv(tmp_path / "parts" / f"{i}.csv", index=False)
+    found, _, _ = written("parts", target="survived")
+    assert found.data.source == "table:parts/*.csv"
+    table["split"] = ["train"] * 80 + ["valid"] * 20 + ["test"] * 20
+    table.to_csv("s.csv", index=False)
+    assert written("s.csv", target="survived")[0].data.split_by == "column:split"
+
+
+def test_rows_without_a_target_and_columns_that_are_it_are_left_out():
+    table = people()
+    table["alive"] = table["survived"].map({0: "no", 1: "yes"})
+    table["survived"] = table["survived"].astype(object)
+    table.loc[[3, 8], ["survived", "alive"]] = None
+    table.to_csv("p.csv", index=False)
+    found, drawn, text = written("p.csv", target="survived")
+    assert (found.data.on_bad, found.data.most_bad) == ("skip", 2)
+    assert found.data.columns.types == ("alive:drop",) and "give the target away" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["poeple.csv"], 2, "poeple.csv is no file or folder; perhaps you meant people.csv"),
+        (["people.csv"], 2, "give --target COLUMN"),
+        (["people.csv", "--target", "surived"], 2, "is no column of table:people.csv; perhaps you meant survived"),
+        (["people.csv", "--target", "id"], 2, "--target id is an identifier"),
+        (["people.csv", "--target", "same"], 2, "--target same is always 'x'"),
+        (["people.csv", "--target", "empty"], 2, "no row of table:people.csv has a value there"),
+        (["people.csv", "--target", "name"], 2, "--target name is a"),
+        (["people.csv", "--target", "born"], 2, "--target born is a date"),
+        (["people.csv", "--target", "fare", "--out", "x.txt"], 2, "give a file that ends in .py"),
+        (["people.csv", "--target", "fare", "--out", "there.py"], 2, "there.py is there already; write over it"),
+        (["x.bin"], 2, "a .bin is not known; give a table"),
+        (["none"], 2, "none holds no file that is known"),
+        (["short.txt"], 2, "a text to learn from has"),
+        (["long.txt", "--target", "x"], 2, "--target 'x' is no column"),
+        (["ragged.csv", "--target", "a"], 3, "ragged.csv, row 1 has 3 values"),
+        (["header.csv", "--target", "a"], 2, "holds no rows"),
+    ],
+)
+def test_mistakes_are_told_and_nothing_is_written(words, code, told, tmp_path, capsys):
+    people().drop(columns="class").to_csv("people.csv", index=False)
+    (tmp_path / "there.py").write_text("")
+    (tmp_path / "x.bin").write_bytes(b"1")
+    (tmp_path / "none").mkdir()
+    (tmp_path / "short.txt").write_text("short")
+    (tmp_path / "long.txt").write_text("a,b\n1,2\n")
+    (tmp_path / "ragged.csv").write_text("a,b\n1,2\n1,2,3\n")
+    (tmp_path / "header.csv").write_text("a,b\n")
+    found, out, errors = main(capsys, "init", *words)
+    assert found == code and told in errors and not out, errors
+    assert not (tmp_path / "configs").exists() and (tmp_path / "there.py").read_text() == ""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("JAXNETS_DATA" not in os.environ, reason="JAXNETS_DATA does not name the data sets")
+def test_titanic_from_the_raw_file(capsys):
+    assert main(capsys, "init", "titanic.csv", "--target", "Survived")[0] == 0
+    accuracies = []
+    for seed in range(5):
+        folder = f"runs/{seed}"
+        words = ["--run-dir", folder, "--data.split_by", "sklearn", "--data.split_seed", seed]
+        assert main(capsys, "train", "configs/titanic.py", *words)[0] == 0
+        accuracies.append(json.loads(Path(f"{folder}/result.json").read_text())["test"]["accuracy"])
+    assert np.mean(accuracies) >= 0.75, accuracies
