@@ -30,7 +30,6 @@ from jaxnets.data.augment import WaveOperation as WaveOperation
 from jaxnets.data.augment import augment as augment
 from jaxnets.data.augment import by_spectrogram as by_spectrogram
 from jaxnets.data.hub.opening import from_hf as from_hf
-from jaxnets.data.images import Images as Images
 from jaxnets.data.order import Groups as Groups
 from jaxnets.data.order import Mixture as Mixture
 from jaxnets.data.order import order as order
