@@ -25,14 +25,11 @@ class Choice(NamedTuple):
 def for_table(rows: int, *, monitor: str) -> Choice:
     """For so many train rows: the network for tables where there is one, else a plain perceptron."""
     batch_size = 32 if rows < 5000 else 128 if rows < 50_000 else 256
-    width = 64 if rows < 5000 else 128 if rows < 50_000 else 256
-    own = getattr(models, "TabularMLP", None)
-    model = MLP(widths=(width, width), dropout=0.3 if rows < 5000 else 0.1) if own is None else own()
     per_epoch = max(1, rows // batch_size)
     epochs = max(30, min(300, -(-600 // per_epoch)))
     evaluate = max(10, min(500, 2 * per_epoch))
     return Choice(
-        model,
+        _tabular(rows),
         AdamW(lr=2e-3 if rows < 5000 else 1e-3, weight_decay=0.1, schedule=Cosine()),
         Loop(epochs=float(epochs), log_every=50, eval_every=evaluate, save_every=500, monitor=monitor),
         batch_size,
@@ -43,6 +40,15 @@ def for_table(rows: int, *, monitor: str) -> Choice:
             "loop.monitor": "the best weights by this figure of the validation split are kept and tested",
         },
     )
+
+
+def _tabular(rows: int) -> Any:
+    own = getattr(models, "TabularMLP", None)
+    if own is not None:
+        small = {"widths": (64,), "cell_width": 8, "members": 16, "dropout": 0.5, "cell_dropout": 0.2}
+        return own(**small if rows < 5000 else {"members": 8, "dropout": 0.1})
+    width = 64 if rows < 5000 else 128 if rows < 50_000 else 256
+    return MLP(widths=(width, width), dropout=0.3 if rows < 5000 else 0.1)
 
 
 def for_text(size: int) -> Choice:

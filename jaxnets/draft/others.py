@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from jaxnets.config import Experiment
-from jaxnets.data import Data, Images
+from jaxnets.data import Data, Images, load
 from jaxnets.draft import choice
-from jaxnets.draft.outline import Outline
+from jaxnets.draft.outline import Outline, answered
 from jaxnets.draft.place import Found, beside
 from jaxnets.errors import DataError, UsageError
+from jaxnets.inspection import cheap
 from jaxnets.tasks import Classification, LanguageModelling
 
 _LOOKED_AT = 200  # pictures whose size is asked for
@@ -55,15 +56,18 @@ def pictures(found: Found) -> Outline:
         own = {"source": _streamed(found), "images": Images(size=side, area=0.35)}
         reasons = {"data.images": "cut and scaled to one square while training"}
     chosen = choice.for_pictures(train, side=side, channels=channels)
+    data = Data(**own, batch_size=min(chosen.batch_size, train), augment=chosen.augment, valid=0.05)
+    findings = cheap(load(data), data)
+    data, more = answered(data, findings)
     experiment = Experiment(
-        data=Data(**own, batch_size=min(chosen.batch_size, train), augment=chosen.augment, valid=0.05),
+        data=data,
         model=chosen.model,
         task=Classification(label_smoothing=0.05),
         optim=chosen.optim,
         loop=chosen.loop,
     )
     title = f"{found.name}: the class of an image, from {train:,} of them."
-    return Outline(experiment, title, [], chosen.reasons | reasons)
+    return Outline(experiment, title, [], chosen.reasons | reasons | more, tuple(findings))
 
 
 def _streamed(found: Found) -> str:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from jaxnets.config import Experiment
-from jaxnets.data import Columns, Data, Dataset, load
+from jaxnets.data import Data, Dataset, load
 from jaxnets.data.table import fitting, reading, values
 from jaxnets.draft import choice
-from jaxnets.draft.outline import Outline
+from jaxnets.draft.outline import Outline, answered
 from jaxnets.draft.place import Found
 from jaxnets.errors import UsageError, near
 from jaxnets.inspection import Finding, cheap
@@ -32,7 +32,7 @@ def outline(found: Found, target: str | None) -> Outline:
     data, reasons = _data(found, reader, target, missing, rows=len(given))
     dataset = load(data)
     findings = cheap(dataset, data)
-    data, more = _answered(data, findings)
+    data, more = answered(data, findings)
     return _concluded(found, data, dataset, findings, reasons | more)
 
 
@@ -106,19 +106,6 @@ def _data(found: Found, reader: reading.Reader, target: str, missing: int, *, ro
 def _says(reader: reading.Reader, name: str) -> bool:
     words = {str(word).lower() for word in values.texts(_values(reader, name)).to_pylist()}
     return "train" in words and words <= set(reading.SPLITS)
-
-
-def _answered(data: Data, findings: Sequence[Finding]) -> tuple[Data, dict[str, str]]:
-    """What the errors ask for: a column that is the target is left out; what else there is, is told and not refused."""
-    reasons = {}
-    told = [one.column for one in findings if one.check == "give-away" and one.severity == "error"]
-    if told:
-        data = dataclasses.replace(data, columns=Columns(types=tuple(f"{name}:drop" for name in told)))
-        reasons["data.columns"] = f"{', '.join(told)} would give the target away"
-    if any(one.severity == "error" and one.check != "give-away" for one in findings):
-        data = dataclasses.replace(data, checks="tell")
-        reasons["data.checks"] = "there are errors in the data, see above: correct them, then take this line out"
-    return data, reasons
 
 
 def _concluded(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -48,7 +48,7 @@ def named(split: Split, ids: Iterable[Any], *, most: int = _MOST_ROWS) -> tuple[
     return tuple(split.where(int(example)) for example, _ in zip(ids, range(most), strict=False))
 
 
-def pairs(first: Split, others: Sequence[Any], second: Split, ids: Sequence[Any]) -> tuple[str, ...]:
+def pairs(first: Split, others: np.ndarray, second: Split, ids: np.ndarray) -> tuple[str, ...]:
     """Examples of one split, each with its twin of another."""
     both = zip(named(first, others), named(second, ids), strict=False)
     return tuple(f"{one} = {other}" for one, other in both)

@@ -17,8 +17,8 @@ _NEAR = 0.05  # of the usual distance to the nearest neighbour
 _AXES, _FINE = 3, 0.25  # so many columns must be fine, different in so many rows: else such a distance is a chance
 _FOLDS, _NEIGHBOURS = 5, 20
 _LABELLED = 3000  # examples whose labels are looked at
-_UNLIKELY, _SURE = 0.1, 0.8  # probability of the label that is given, and of the other one
-_SURER = 0.02  # probability of the label that is given, to a linear model, which wrong labels nearby do not move
+_UNLIKELY, _SURE = 0.1, 0.8  # share of the neighbours with the label that is given, and with the other one
+_TYPICAL = 0.25  # quantile: a linear model is as sure of the other class as of a common example of that class
 _CHANCE, _CHANCE_ROWS = 0.005, 4  # share and number of labels that are contradicted in clean data as well, below it
 _ONE_HOT = 50  # values of a category that get a column
 
@@ -136,6 +136,7 @@ def _contradicted(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     near, linear = found
     likelier = near.argmax(axis=1)
     rows = np.arange(len(y))
-    agree = (likelier == linear.argmax(axis=1)) & (near[rows, likelier] >= _SURE) & (linear[rows, likelier] >= _SURE)
-    unlikely = (near[rows, y] <= _UNLIKELY) & (linear[rows, y] <= _SURER)
-    return np.flatnonzero(agree & unlikely), likelier
+    sure = np.array([np.quantile(linear[y == kind, kind], _TYPICAL) for kind in range(near.shape[1])])
+    agree = (likelier == linear.argmax(axis=1)) & (linear[rows, likelier] >= sure[likelier])
+    unlikely = (near[rows, likelier] >= _SURE) & (near[rows, y] <= _UNLIKELY)
+    return np.flatnonzero(agree & unlikely & (likelier != y)), likelier

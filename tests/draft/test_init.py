@@ -119,7 +119,7 @@ def test_text_becomes_a_language_model(tmp_path):
 
 
 def pictures(path, rows, *, mode="L", side=8):
-    draw, images = np.random.default_rng(0), []
+    draw, images = np.random.default_rng(rows), []
     for _ in range(rows):
         buffer = io.BytesIO()
         Image.fromarray(draw.integers(0, 255, (side, side, 3), np.uint8)).convert(mode).save(buffer, "PNG")
@@ -132,6 +132,10 @@ def test_parquet_files_with_pictures_become_a_classifier(tmp_path):
     pictures(tmp_path / "digits_test.parquet", 20)
     found, _, text = written("digits_train.parquet")
     assert found.data.source == "parquet:digits" and isinstance(found.model, CNN) and "Crop" in text
+    pictures(tmp_path / "same_train.parquet", 60)
+    pictures(tmp_path / "same_test.parquet", 60)  # the very same ones
+    found, drawn, text = written("same_train.parquet")
+    assert found.data.checks == "tell" and drawn.findings[0].check == "leakage" and "error     leakage" in text
     pictures(tmp_path / "one.parquet", 60, mode="RGB", side=20)
     found, _, _ = written("one.parquet")
     assert found.data.source == "images:one.parquet" and found.data.images.size == 32

@@ -186,7 +186,7 @@ def test_wrong_labels_are_found(tmp_path):
     config, view = seen(table, tmp_path)
     planted = set(wrong.tolist()) & set(load(config).splits["train"].rows.tolist())
     named = rows_of(found(neighbours.label_noise, view, "label noise"))
-    assert named <= planted and len(named) >= 0.8 * len(planted)
+    assert named <= planted and len(named) >= 0.6 * len(planted)
 
 
 def test_pictures_that_cannot_be_read(tmp_path):
