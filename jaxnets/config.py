@@ -106,6 +106,7 @@ _RULES: dict[str, tuple[Any, str]] = {
     "quantiles": (lambda x: 0 < x < 1, "levels above 0 and below 1"),
     "positive_weight": _POSITIVE,
     "noise": _NOT_NEGATIVE,
+    **dict.fromkeys(("least_db", "most_db"), (lambda x: -100 <= x <= 100, "decibels from -100 to 100")),
     "ignore_index": _NOT_NEGATIVE,
     "q": (lambda x: 0 < x <= 1, "a number above 0 and at most 1"),
     "cross_weight": _NOT_NEGATIVE,
@@ -487,8 +488,10 @@ def _check_fit(experiment: Experiment) -> None:
     _check_augment(experiment.data)
     _check_loss(experiment.task)
     _check_own_model(experiment)
-    wide = models.ViT | models.GPT | models.FTTransformer | models.PatchTST
-    if isinstance(model, wide) and model.width % model.heads:
+    if (
+        isinstance(model, models.ViT | models.GPT | models.FTTransformer | models.PatchTST)
+        and model.width % model.heads
+    ):
         raise ConfigError(f"model.width {model.width} does not divide over model.heads {model.heads}")
     if isinstance(model, models.ViT) and model.positions == "sincos2d" and (model.width % 4 or model.width < 8):
         raise ConfigError(
