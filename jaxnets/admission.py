@@ -74,7 +74,11 @@ def _check_transform(experiment: Experiment, dataset: Dataset) -> None:
         return
     for split in dataset.splits.values():
         targets = np.asarray(split.arrays.get("targets", 1.0))
-        bad = np.flatnonzero(~(targets.reshape(len(targets), -1) > 0).all(axis=1)) if targets.ndim else ()
+        bad = (
+            np.flatnonzero(~(targets.reshape(len(targets), -1) > 0).all(axis=1))
+            if targets.ndim
+            else np.zeros(0, np.int64)
+        )
         if len(bad):
             raise DataError(
                 f"{split.where(int(bad[0]))}: target {targets[bad[0]].tolist()} has no logarithm, and task.transform "

@@ -106,7 +106,7 @@ def _print(found: Contents) -> None:
 
 def in_words(profiles: list[Profile]) -> list[tuple[str, ...]]:
     """A table with a row a column of the data."""
-    rows = [("column", "kind", "missing", "different", "least", "median", "largest", "values")]
+    rows: list[tuple[str, ...]] = [("column", "kind", "missing", "different", "least", "median", "largest", "values")]
     for one in profiles:
         common = ", ".join(f"{value[:24]} ({count:,})" for value, count in one.common[:3])
         drawn = sparkline([float(count) for count in one.counts]) if one.counts else common
@@ -175,7 +175,9 @@ def counted(dataset: Dataset) -> list[tuple[str, ...]]:
     elif schema.target_kind == "mask":
         return rows
     elif schema.target_kind == "series":
-        rows.append(("rows of the source", *(f"{len(np.unique(split.rows)):,}" for split in splits)))
+        rows.append(
+            ("rows of the source", *(f"{len(np.unique(split.row(np.arange(split.length)))):,}" for split in splits))
+        )
     elif splits[0].reader is not None:
         rows.append(("tokens", *(f"{split.length * split.stride:,}" for split in splits)))
     else:

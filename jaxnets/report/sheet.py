@@ -74,7 +74,7 @@ def _findings(findings: Sequence[Finding]) -> str:
 def _columns(profiles: Sequence[Profile]) -> str:
     if not profiles:
         return ""
-    rows = [("column", "kind", "why", "missing", "different", "least", "median", "largest")]
+    rows: list[tuple[str, ...]] = [("column", "kind", "why", "missing", "different", "least", "median", "largest")]
     for one in profiles:
         missing = f"{one.missing:,} ({one.missing / one.rows:.0%})" if one.missing else ""
         rows.append((one.name, one.kind, one.reason, missing, f"{one.different:,}", *(one.words or ("", "", ""))))

@@ -58,7 +58,7 @@ def quantile_regression(
     def absolute(outputs: PyTree, targets: PyTree) -> Array:
         return (jnp.abs(ordered(outputs)[..., middle] - targets) * std).mean(axis=-1)
 
-    def measured(shares: np.ndarray) -> Array | object:
+    def measured(shares: np.ndarray) -> Any:
         def value(outputs: PyTree, targets: PyTree) -> Array:
             each = pinball(ordered(outputs), targets, levels) * shares[None, None]
             return (each.sum(axis=-1) * std).mean(axis=-1)

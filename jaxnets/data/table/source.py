@@ -149,13 +149,14 @@ def _rows(config: Data, reader: reading.Reader, target: targets.Target, own: Any
         labels = np.maximum(target.values, 0) if target.kind == "class" else target.values
         rows = split_rows(config, labels, target.classes if target.kind == "class" else (), own)
     else:
-        rows = split_by(config, len(target.given), lambda name: _column(reader, name, config.source))
+        rows = split_by(config, len(target.given), lambda name: _column(config, reader, name))
     return {split: ids[target.given[ids]] for split, ids in rows.items()}
 
 
-def _column(reader: reading.Reader, name: str, source: str) -> list[Any]:
+def _column(config: Data, reader: reading.Reader, name: str) -> list[Any]:
     if name not in reader.names:
-        raise ConfigError(f"data.split_by {config.split_by}: {name} is no column of {source}{near(name, reader.names)}")
+        hint = near(name, reader.names)
+        raise ConfigError(f"data.split_by {config.split_by}: {name} is no column of {config.source}{hint}")
     return [text for _, chunk in reader.chunks([name]) for text in values.texts(chunk[name]).to_pylist()]
 
 
