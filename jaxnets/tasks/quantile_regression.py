@@ -9,6 +9,8 @@ Quantiles that cross are sorted wherever they are read, which never makes the lo
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 
