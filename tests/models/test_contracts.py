@@ -55,7 +55,6 @@ TINY = {
     "mlp": (lambda **k: mlp(5, widths=(8,), **k), IMAGE),
     "cnn": (lambda **k: cnn(5, channels=(4, 4), hidden=8, **k), IMAGE),
     "resnet9": (lambda **k: resnet9(5, width=4, **k), IMAGE),
-    "resnet18": (lambda **k: resnet18(5, **k), IMAGE),
     "vit": (lambda **k: vit(5, patch=4, width=8, depth=3, heads=2, mlp_width=16, **k), IMAGE),
     "vit_mean": (
         lambda **k: vit(
@@ -78,11 +77,13 @@ TINY = {
     "r2plus1d": (lambda **k: r2plus1d(5, width=4, depths=(2, 2), stem="small", **k), (4, 3, 6, 6, 3)),
     "tsmixer": (lambda **k: tsmixer(5, width=8, depth=3, mlp_width=16, **k), (4, 8, 3)),
 }
-DEEP = {  # what they have that the others lack: bottlenecks, stacks of several blocks
+DEEP = {  # what takes long, and what they have that the others lack: bottlenecks, stacks of several blocks
+    "resnet18": (lambda **k: resnet18(5, **k), IMAGE),
     "resnet34": (lambda **k: resnet34(5, **k), IMAGE),
     "resnet50": (lambda **k: resnet50(5, stem="small", **k), IMAGE),
 }
 OUTPUTS = {"gpt": (4, 8, 11), "unet": (4, 8, 8, 5), "patchtst": (4, 5, 3), "tsmixer": (4, 5, 3)}  # not (4, 5)
+MODELS = TINY | DEEP
 RESNET18 = pytest.param("resnet18", marks=pytest.mark.slow)  # where resnet9 and the others tell enough every day
 ALL = [*TINY, *(pytest.param(name, marks=pytest.mark.slow) for name in DEEP)]
 FACTORIES = {
@@ -108,7 +109,7 @@ FACTORIES = {
 
 
 def case(name, **how):
-    make, shape = (TINY | DEEP)[name]
+    make, shape = MODELS[name]
     draw = np.random.default_rng(0)
     tokens = name in ("gpt", "text_encoder")
     inputs = jnp.asarray(
@@ -174,7 +175,7 @@ def test_features_are_named_and_taps_are_added(built):
         model.features(params, state, inputs, taps={"nowhere": jnp.zeros(())})
 
 
-@pytest.mark.parametrize("name", [RESNET18 if name == "resnet18" else name for name in ALL])
+@pytest.mark.parametrize("name", ALL)
 def test_bfloat16_computes_low_and_keeps_params_high(name):
     model, params, state, inputs = case(name, dtype="bfloat16")
     outputs, _ = model.apply(params, state, inputs)
@@ -185,10 +186,10 @@ def test_bfloat16_computes_low_and_keeps_params_high(name):
     assert 0 < float(jnp.abs(outputs - full).max()) < 0.1 * scale  # 8 bits of mantissa, a few layers
 
 
-@pytest.mark.parametrize("name", ["vit", "gpt", "ft_transformer", "patchtst", "tsmixer", "resnet18"])
+@pytest.mark.parametrize("name", ["vit", "gpt", "ft_transformer", "patchtst", "tsmixer", RESNET18])
 def test_unrolled_is_scanned(name):
     model, params, state, inputs = case(name)
-    unrolled = TINY[name][0](unroll=True)
+    unrolled = MODELS[name][0](unroll=True)
     for train in (False, True):
         a, moved = model.apply(params, state, inputs, train=train)
         b, also = unrolled.apply(params, state, inputs, train=train)
@@ -231,13 +232,13 @@ def test_dropout_takes_a_traced_rate_and_needs_a_key(name):
 
     @jax.jit
     def outputs(rate):
-        return TINY[name][0](dropout=rate).apply(params, state, inputs, train=True, key=jax.random.key(0))[0]
+        return MODELS[name][0](dropout=rate).apply(params, state, inputs, train=True, key=jax.random.key(0))[0]
 
     assert not np.allclose(outputs(0.5), outputs(0.1))
-    plain = TINY[name][0]().apply(params, state, inputs, train=True)[0]
+    plain = MODELS[name][0]().apply(params, state, inputs, train=True)[0]
     np.testing.assert_allclose(outputs(0.0), plain, rtol=1e-4, atol=1e-5)
     with pytest.raises(ValueError, match="pass key"):
-        TINY[name][0](dropout=0.5).apply(params, state, inputs, train=True)
+        MODELS[name][0](dropout=0.5).apply(params, state, inputs, train=True)
 
 
 @pytest.mark.parametrize("name", ["resnet9", RESNET18, "vit", "gpt"])
@@ -245,12 +246,12 @@ def test_drop_path_takes_a_traced_rate_and_is_nothing_in_evaluation(name):
     _, params, state, inputs = case(name)
 
     def text(**how):
-        made = TINY[name][0](**how)
+        made = MODELS[name][0](**how)
         return str(jax.make_jaxpr(lambda p: made.apply(p, state, inputs, train=True, key=jax.random.key(0))[0])(params))
 
     @partial(jax.jit, static_argnames="train")
     def outputs(rate, train=True):
-        model = TINY[name][0](drop_path=rate)
+        model = MODELS[name][0](drop_path=rate)
         return model.apply(params, state, inputs, train=train, key=jax.random.key(0))[0]
 
     # A new residual branch of a resnet is 0, so that leaving it out shows in the gradient alone.
@@ -260,7 +261,7 @@ def test_drop_path_takes_a_traced_rate_and_is_nothing_in_evaluation(name):
     np.testing.assert_array_equal(outputs(0.9, train=False), outputs(None, train=False))
     assert "random_bits" not in text(drop_path=None) and "random_bits" in text(drop_path=0.5)
     with pytest.raises(ValueError, match="pass key"):
-        TINY[name][0](drop_path=0.5).apply(params, state, inputs, train=True)
+        MODELS[name][0](drop_path=0.5).apply(params, state, inputs, train=True)
 
 
 def seen_rates(model, params, state, inputs):
@@ -283,7 +284,7 @@ def test_drop_path_grows_linearly_with_depth(name):
     _, params, state, inputs = case(name)
     params = jax.tree.map(lambda leaf: leaf + 0.1, params)  # no branch is 0 of itself
     many = jnp.concatenate([inputs] * 128)
-    model = TINY[name][0](drop_path=0.5, unroll=True)
+    model = MODELS[name][0](drop_path=0.5, unroll=True)
     shares = np.asarray(jax.jit(partial(seen_rates, model))(params, state, many))
     if name == "vit":
         shares = shares.reshape(3, 2).mean(axis=1)
@@ -309,7 +310,7 @@ def test_remat_keeps_params_and_gradients_and_computes_again(name):
     model, params, state, inputs = case(name, drop_path=0.5)
 
     def gradient(remat):
-        again = TINY[name][0](drop_path=0.5, remat=remat)
+        again = MODELS[name][0](drop_path=0.5, remat=remat)
 
         def loss(params):
             outputs, _ = again.apply(params, state, inputs, train=True, key=jax.random.key(3))
