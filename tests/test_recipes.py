@@ -7,7 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.datasets import load_diabetes
-from sklearn.linear_model import RidgeCV
+from sklearn.decomposition import PCA
+from sklearn.linear_model import QuantileRegressor, RidgeCV
+from sklearn.metrics import mean_pinball_loss
+from sklearn.preprocessing import StandardScaler
 
 from jaxnets import config, data
 from jaxnets.admission import admit
@@ -66,6 +69,45 @@ def test_diabetes_against_ridge_on_the_same_splits(tmp_path):
     ours, theirs = np.mean(ratios, axis=0)
     print("diabetes", ours, theirs, ours / theirs)
     assert ours <= 1.02 * theirs
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_diabetes_quantiles_against_linear_ones_on_the_same_splits(tmp_path):
+    levels, pairs = (0.05, 0.25, 0.5, 0.75, 0.95), []
+    for seed in range(5):
+        ours = figures("diabetes_quantiles", tmp_path, data__split_seed=seed)["test"]["pinball"]
+        splits = data.load(data.Data(source="diabetes", split_seed=seed)).splits
+        x, y = ({name: splits[name].arrays[key] for name in splits} for key in ("inputs", "targets"))
+        scaler, theirs = StandardScaler().fit(x["train"]), []
+        for level in levels:
+            line = QuantileRegressor(quantile=level, alpha=0.0).fit(scaler.transform(x["train"]), y["train"].ravel())
+            found = line.predict(scaler.transform(x["test"]))
+            theirs.append(mean_pinball_loss(y["test"].ravel(), found, alpha=level))
+        pairs.append((ours, np.mean(theirs)))
+    ours, theirs = np.mean(pairs, axis=0)
+    print("diabetes quantiles", ours, theirs, ours / theirs)
+    assert ours <= theirs
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_digits_autoencoder_against_as_many_principal_components(tmp_path):
+    ours = figures("digits_autoencoder", tmp_path)["test"]["mse"]
+    schema, splits = data.load(data.Data(source="digits"))
+    x = {n: np.asarray(data.preprocess(schema, splits[n].arrays["inputs"])).reshape(-1, 64) for n in splits}
+    linear = PCA(8).fit(x["train"])
+    theirs = np.square(linear.inverse_transform(linear.transform(x["test"])) - x["test"]).mean()
+    print("digits autoencoder", ours, theirs)
+    assert ours < theirs
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_shapes_unet(tmp_path):
+    found = figures("shapes_unet", tmp_path)["test"]
+    print("shapes", found)
+    assert found["miou"] >= 0.9
 
 
 @pytest.mark.slow

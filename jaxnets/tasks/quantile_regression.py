@@ -9,7 +9,7 @@ Quantiles that cross are sorted wherever they are read, which never makes the lo
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
@@ -60,7 +60,7 @@ def quantile_regression(
     def absolute(outputs: PyTree, targets: PyTree) -> Array:
         return (jnp.abs(ordered(outputs)[..., middle] - targets) * std).mean(axis=-1)
 
-    def measured(shares: np.ndarray) -> Any:
+    def measured(shares: np.ndarray) -> Callable[[PyTree, PyTree], Array]:
         def value(outputs: PyTree, targets: PyTree) -> Array:
             each = pinball(ordered(outputs), targets, levels) * shares[None, None]
             return (each.sum(axis=-1) * std).mean(axis=-1)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from small import experiment, loop
 
-from jaxnets import data, evaluate, predictions
+from jaxnets import contents, data, evaluate, predictions
 from jaxnets.admission import admit_data
 from jaxnets.data import Crop, Data
-from jaxnets.errors import ConfigError
+from jaxnets.errors import ConfigError, DataError
 from jaxnets.models import MLP, Autoencoder, UNet
 from jaxnets.optim import AdamW
 from jaxnets.run import run
@@ -104,10 +104,20 @@ def test_masks(tmp_path):
     both, either = rows["hits"].sum(axis=0), rows["true"].sum(axis=0) + rows["found"].sum(axis=0)
     assert found["miou"] == pytest.approx((both / (either - both))[either > 0].mean(), abs=1e-6)
     assert "IoU" in page(tmp_path) and "of 64 pixels" in page(tmp_path)
+    assert contents.described(data.load(MASKS))["targets"] == "of every pixel one of 3 classes"
     image = data.fetch(data.load(MASKS).splits["test"], data.Wanted(np.arange(1), np.ones(1, "f4")))["inputs"]
     np.save(tmp_path / "x.npy", image)
     (first,) = told(tmp_path, tmp_path / "x.npy")
     assert np.array(first["mask"]).shape == (8, 8) and np.max(first["mask"]) < 3
+
+
+def test_a_mask_with_a_class_that_is_not_there_is_named():
+    schema, splits = data.load(MASKS)
+    masks = np.zeros((24, 8, 8), np.int32)
+    masks[3, 0, 0], masks[5, 1, 2] = 255, 3  # the first is a pixel of unknown class
+    part = splits["train"]._replace(arrays={"targets": masks})
+    with pytest.raises(DataError, match=r"row 5: its mask holds 3, which is outside 0\.\.2 and not 255"):
+        data.check(data.Dataset(schema, splits | {"train": part}), batch_size=8)
 
 
 def test_what_does_not_fit_is_refused_before_anything_compiles():
