@@ -167,7 +167,8 @@ def _on_windows(experiment: Experiment, schema: Schema, fields: dict[str, Any]) 
     quantiles = max(1, len(getattr(experiment.task, "quantiles", ())))
     outputs = schema.series.horizon * quantiles * (len(schema.target_names) if flat else 1)
     how = {"horizon": schema.series.horizon, "series": len(schema.series.names), "quantiles": quantiles, "flat": flat}
-    return models.on_windows(_FACTORIES[type(experiment.model)](outputs, **fields), **how)
+    anchor = "level" if fields.get("revin") else "last"  # a model that moves the level out and back in needs no other
+    return models.on_windows(_FACTORIES[type(experiment.model)](outputs, **fields), anchor=anchor, **how)
 
 
 def build_task(experiment: Experiment, schema: Schema) -> Task:

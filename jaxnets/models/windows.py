@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -11,12 +11,21 @@ import jax.numpy as jnp
 from jaxnets.types import Array, Model, PyTree
 
 
-def on_windows(model: Model, *, horizon: int, series: int = 1, quantiles: int = 1, flat: bool = False) -> Model:
+def on_windows(
+    model: Model,
+    *,
+    horizon: int,
+    series: int = 1,
+    quantiles: int = 1,
+    flat: bool = False,
+    anchor: Literal["level", "last"] = "level",
+) -> Model:
     """`model` of scaled windows as a model of them with `level` and `spread` (b 1 c): (b horizon c quantiles) values.
 
     It is given {"past": (b t c), "future": (b t+horizon f) if there is one, "static": (b series), which series a window
-    is of, if there are many}, or with `flat` all of them as (b d); and gives (b horizon·quantiles c), or as many
-    numbers in that order. ValueError if it gives another number of them.
+    is of, if there are many}, or with `flat` all of them as (b d), the past minus its last value and that value; and
+    gives (b horizon·quantiles c), or as many numbers in that order, in deviations of the series from its level or, so
+    that a model that says 0 says that nothing changes, from the last value. ValueError if it gives another number.
     """
 
     def given(inputs: Any) -> Any:
@@ -27,7 +36,9 @@ def on_windows(model: Model, *, horizon: int, series: int = 1, quantiles: int = 
         return jax.eval_shape(given, inputs) if abstract else given(inputs)
 
     def values(outputs: Array, inputs: Any) -> Array:
-        return _values(outputs, inputs, horizon=horizon, quantiles=quantiles)
+        found = _shaped(outputs, inputs, horizon=horizon, quantiles=quantiles)
+        found = found if anchor == "level" else found + inputs["past"][:, -1:, :, None]
+        return found * inputs["spread"][..., None] + inputs["level"][..., None]
 
     def apply(params: PyTree, state: PyTree, inputs: PyTree, /, **how: Any) -> tuple[PyTree, PyTree]:
         outputs, state = model.apply(params, state, given(inputs), **how)
@@ -52,10 +63,12 @@ def _own(inputs: Mapping[str, Any], series: int) -> dict[str, Any]:
 
 
 def _flat(parts: Mapping[str, Any]) -> Array:
-    return jnp.concatenate([part.reshape(part.shape[0], -1) for part in parts.values()], axis=1)  # b d
+    last = parts["past"][:, -1:]
+    found = [parts["past"] - last, last, *(part for name, part in parts.items() if name != "past")]
+    return jnp.concatenate([part.reshape(part.shape[0], -1) for part in found], axis=1)  # b d
 
 
-def _values(outputs: Array, inputs: Mapping[str, Any], *, horizon: int, quantiles: int) -> Array:
+def _shaped(outputs: Array, inputs: Mapping[str, Any], *, horizon: int, quantiles: int) -> Array:
     b, _, c = inputs["past"].shape
     each = outputs.size if outputs.ndim < 2 else outputs.shape[1] * (outputs.shape[2] if outputs.ndim > 2 else 1)
     if outputs.ndim not in (2, 3) or each != horizon * quantiles * c:
@@ -63,8 +76,7 @@ def _values(outputs: Array, inputs: Mapping[str, Any], *, horizon: int, quantile
             f"its outputs are {outputs.shape}; they must be (b, {horizon * quantiles}, {c}): a value for each of "
             f"{horizon} steps, {quantiles} quantiles and {c} targets"
         )
-    found = outputs.reshape(b, horizon, quantiles, c).swapaxes(2, 3)  # b h c q
-    return found * inputs["spread"][..., None] + inputs["level"][..., None]
+    return outputs.reshape(b, horizon, quantiles, c).swapaxes(2, 3)  # b h c q
 
 
 def past_of(inputs: Any) -> Array:
