@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -54,8 +54,8 @@ class Tokenizer:
         found = self._inner.encode_batch(list(texts), add_special_tokens=False)
         return [np.asarray(one.ids, np.int32) for one in found]
 
-    def decode(self, tokens: Iterable[int]) -> str:
-        """The text of tokens, as near as they tell; bytes that are no UTF-8 become the replacement character."""
+    def decode(self, tokens: Any) -> str:
+        """The text of tokens (t,), as near as they tell; bytes that are no UTF-8 become the replacement character."""
         ids = [int(token) for token in tokens if 0 <= token < self.size]
         if self._inner is None:
             return bytes(ids).decode("utf-8", "replace")
