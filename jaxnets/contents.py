@@ -19,7 +19,7 @@ from jaxnets.data import Data, Dataset, Schema
 from jaxnets.data.audio.picture import pictures
 from jaxnets.data.source import KINDS
 from jaxnets.data.tfds import BUILTIN
-from jaxnets.errors import UsageError
+from jaxnets.errors import UsageError, near
 from jaxnets.inspection import Finding, Profile
 from jaxnets.report import sheet
 from jaxnets.report.document import check_out
@@ -48,7 +48,10 @@ def of_source(source: str, settings: Any = (), *, target: str | None = None) -> 
     """A source by its name, KIND:NAME or path; of a table without a target all rows are one split."""
     word, colon, _ = source.partition(":")
     if word not in BUILTIN and not (colon and word in KINDS):
-        found = draft.find(source, as_table=target is not None)
+        try:
+            found = draft.find(source, as_table=target is not None)
+        except UsageError as error:
+            raise UsageError(f"{error}{near(source, BUILTIN)}") from error
         source = draft.outline(found).experiment.data.source if found.kind == "pictures" else found.source
     own = Data(source=source, target=target, batch_size=1, context=64 if data.is_text(source) else None)
     experiment = config.assign(Experiment(data=_bearing(own)), settings)

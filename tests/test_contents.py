@@ -136,7 +136,7 @@ def test_the_command_takes_settings_of_the_config(capsys):
         (["configs/digits_cnn.py", "--html", "sheet.pdf"], 2, "ends in .html"),
         (["configs/digits_cnn.py", "--html", "nowhere/sheet.html"], 2, "in a folder that is there"),
         (["configs/digits_cnn.py", "--target", "x"], 2, "--target x is said by a config"),
-        (["digit"], 2, "digit is no file or folder"),
+        (["digit"], 2, "perhaps you meant digits"),
         (["digits", "--target", "x"], 2, "--target x is for tables"),
         (["configs/digits_cn.py"], 2, "perhaps you meant configs/digits_cnn.py"),
         (["configs/digits_cnn.py", "--data.source", "digit"], 2, "perhaps you meant digits"),
