@@ -42,12 +42,12 @@ TINY = {
     ),
     "gpt": (lambda **k: gpt(11, context=8, width=8, depth=3, heads=2, **k), (4, 8)),
     "patchtst": (lambda **k: patchtst(5, patch=4, stride=2, width=8, depth=3, heads=2, mlp_width=16, **k), (4, 8, 3)),
-    "r2plus1d": (lambda **k: r2plus1d(5, width=4, depths=(2, 2), stem="small", **k), (4, 3, 6, 6, 3)),
     "tsmixer": (lambda **k: tsmixer(5, width=8, depth=3, mlp_width=16, **k), (4, 8, 3)),
 }
 DEEP = {  # what they have that the others lack: bottlenecks, stacks of several blocks
     "resnet34": (lambda **k: resnet34(5, **k), IMAGE),
     "resnet50": (lambda **k: resnet50(5, stem="small", **k), IMAGE),
+    "r2plus1d": (lambda **k: r2plus1d(5, width=4, depths=(2, 2), stem="small", **k), (4, 3, 6, 6, 3)),
 }
 OUTPUTS = {"gpt": (4, 8, 11), "patchtst": (4, 5, 3), "tsmixer": (4, 5, 3)}  # where they are not (4, 5)
 RESNET18 = pytest.param("resnet18", marks=pytest.mark.slow)  # where resnet9 and the others tell enough every day
