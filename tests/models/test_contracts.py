@@ -74,13 +74,13 @@ TINY = {
     "unet": (lambda **k: unet(5, width=4, depth=1, **k), IMAGE),
     "autoencoder": (lambda **k: told_again(autoencoder(5, embedding=3, widths=(8,), **k)), IMAGE),
     "patchtst": (lambda **k: patchtst(5, patch=4, stride=2, width=8, depth=3, heads=2, mlp_width=16, **k), (4, 8, 3)),
-    "r2plus1d": (lambda **k: r2plus1d(5, width=4, depths=(2, 2), stem="small", **k), (4, 3, 6, 6, 3)),
     "tsmixer": (lambda **k: tsmixer(5, width=8, depth=3, mlp_width=16, **k), (4, 8, 3)),
 }
 DEEP = {  # what takes long, and what they have that the others lack: bottlenecks, stacks of several blocks
     "resnet18": (lambda **k: resnet18(5, **k), IMAGE),
     "resnet34": (lambda **k: resnet34(5, **k), IMAGE),
     "resnet50": (lambda **k: resnet50(5, stem="small", **k), IMAGE),
+    "r2plus1d": (lambda **k: r2plus1d(5, width=4, depths=(2, 2), stem="small", **k), (4, 3, 6, 6, 3)),
 }
 OUTPUTS = {"gpt": (4, 8, 11), "unet": (4, 8, 8, 5), "patchtst": (4, 5, 3), "tsmixer": (4, 5, 3)}  # not (4, 5)
 MODELS = TINY | DEEP

@@ -92,3 +92,13 @@ def test_wrong_sizes_are_refused():
         MODELS["tsmixer"][0](7).init(jax.random.key(0), {name: window()[name] for name in ("past", "future")})
     with pytest.raises(ValueError, match="patch 4 is longer than a past of 3 steps"):
         MODELS["patchtst"][0](3).init(jax.random.key(0), jnp.zeros((1, 3, 1)))
+
+
+def test_a_model_that_says_nothing_forecasts_the_last_value_or_the_level():
+    inputs = window()
+    for anchor in ("last", "level"):
+        model = on_windows(MODELS["mlp"][0](3), horizon=3, series=5, flat=True, anchor=anchor)
+        params, state = model.init(jax.random.key(0), inputs)
+        said, _ = model.apply(jax.tree.map(jnp.zeros_like, params), state, inputs)
+        last = inputs["past"][:, -1:] * inputs["spread"] + inputs["level"] if anchor == "last" else inputs["level"]
+        np.testing.assert_allclose(said[..., 0], np.broadcast_to(last, (4, 3, 2)), rtol=1e-6)
