@@ -92,14 +92,14 @@ def rows(settings: data.Data, length: int) -> tuple[np.ndarray, np.ndarray]:
     train, test = train_test_split(np.arange(length), test_size=settings.test, random_state=settings.split_seed)
     splits = data.load(settings).splits
     assert np.array_equal(np.sort(test), np.sort(splits["test"].row(np.arange(splits["test"].length))))
-    return train, test
+    return np.asarray(train), np.asarray(test)
 
 
 def features(frame: pandas.DataFrame) -> pandas.DataFrame:
     """Texts as categories, those of too many values left out."""
-    texts = [name for name in frame if not pandas.api.types.is_numeric_dtype(frame[name])]
-    frame = frame.drop(columns=[name for name in texts if frame[name].nunique() > MOST])
-    return frame.astype({name: "category" for name in texts if name in frame})
+    counts = frame.select_dtypes(exclude="number").nunique().to_dict()
+    kept = frame.drop(columns=[name for name, count in counts.items() if count > MOST])
+    return kept.astype({name: "category" for name, count in counts.items() if count <= MOST})
 
 
 if __name__ == "__main__":

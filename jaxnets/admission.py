@@ -73,13 +73,9 @@ def _check_transform(experiment: Experiment, dataset: Dataset) -> None:
     if getattr(experiment.task, "transform", None) != "log":
         return
     for split in dataset.splits.values():
-        targets = np.asarray(split.arrays.get("targets", 1.0))
-        bad = (
-            np.flatnonzero(~(targets.reshape(len(targets), -1) > 0).all(axis=1))
-            if targets.ndim
-            else np.zeros(0, np.int64)
-        )
-        if len(bad):
+        targets = np.atleast_1d(np.asarray(split.arrays.get("targets", 1.0)))
+        bad = np.flatnonzero(~(targets.reshape(len(targets), -1) > 0).all(axis=1))
+        if bad.size:
             raise DataError(
                 f"{split.where(int(bad[0]))}: target {targets[bad[0]].tolist()} has no logarithm, and task.transform "
                 f"is log ({len(bad)} rows are like it); set it to none, or leave such rows out"
