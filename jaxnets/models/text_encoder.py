@@ -20,7 +20,7 @@ from jaxnets.models.stack import Remat, Stack
 from jaxnets.types import Model, experiment_dataclass, number
 
 _NORMAL = nn.initializers.normal(0.02)
-_PRIME = 2654435761  # Knuth's multiplicative hash
+_PRIME, _MIX = 2654435761, 0x85EBCA6B  # of Knuth's multiplicative hash, and of MurmurHash3's last rounds
 
 
 @experiment_dataclass
@@ -150,6 +150,7 @@ def hashed(tokens: Int[Array, "b t"], length: int, buckets: int) -> tuple[Int[Ar
     for offset in range(length):
         one = jnp.pad(tokens[:, offset:], ((0, 0), (0, min(offset, tokens.shape[1]))))
         code = (code ^ one.astype(jnp.uint32)) * jnp.uint32(_PRIME)
-        code = code ^ (code >> 15)
+        code = (code ^ (code >> 15)) * jnp.uint32(_MIX)
+        code = code ^ (code >> 13)
         inside = inside & (one > 0)
     return (code % buckets).astype(jnp.int32), inside

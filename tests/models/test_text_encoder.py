@@ -33,9 +33,11 @@ def test_a_bag_of_words_is_a_mean_of_vectors():
     assert there.sum(axis=1).tolist() == [2, 0] and codes.min() >= 0 and codes.max() < 16
     vectors = [words["embedding"][row[row > 0]] for row in tokens]
     vectors[0] = np.concatenate([vectors[0], pairs["embedding"][codes[0, :2]]])
-    pooled = np.stack([one.mean(axis=0) for one in vectors])
+    pooled = np.stack([np.asarray(one).mean(axis=0) for one in vectors])
     found, _ = model.apply(params, state, jnp.asarray(tokens))
-    np.testing.assert_allclose(found, pooled @ head["kernel"] + head["bias"], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        found, pooled @ np.asarray(head["kernel"]) + np.asarray(head["bias"]), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_hashes_fill_their_buckets_evenly():
