@@ -7,7 +7,7 @@ are multiplied with the number of tests (Bonferroni), and a difference must be l
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -65,7 +65,7 @@ def numbers(name: str, first: np.ndarray, second: np.ndarray) -> Difference | No
         return None
     from scipy.stats import ks_2samp
 
-    result = ks_2samp(first, second, method="asymp")
+    result: Any = ks_2samp(first, second, method="asymp")
     middles = f"medians {np.median(first):.5g} and {np.median(second):.5g}, distance {result.statistic:.2f}"
     return Difference(name, float(result.pvalue), float(result.statistic), middles)
 
@@ -85,6 +85,6 @@ def categories(name: str, first: np.ndarray, second: np.ndarray) -> Difference |
     table = np.concatenate([table[:, enough], rest], axis=1) if rest.sum() >= 10 else table[:, enough]
     if table.shape[1] < 2 or not table.sum(axis=1).all():
         return None
-    result = chi2_contingency(table)
+    result: Any = chi2_contingency(table)
     size = float(np.sqrt(result.statistic / table.sum()))
     return Difference(name, float(result.pvalue), size, f"Cramér's V {size:.2f}")

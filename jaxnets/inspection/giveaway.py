@@ -6,6 +6,8 @@ or the mean, of each value; numbers by the row that is nearest. The score is 1 -
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from jaxnets.inspection.finding import Finding, spread
@@ -27,7 +29,8 @@ def given_away(view: View) -> list[Finding]:
         if not one.used:
             continue
         classes = view.schema.target_kind == "class"
-        score = told(one.values[view.places["train"]][chosen], targets[chosen], classes)
+        x = one.values[view.places["train"]][chosen]
+        score = told(x, targets[chosen], classes=classes, ordered=not one.texts)
         if score >= _WARN:
             found.append(_finding(one, score, same=(score >= _STOP or not classes) and _is_target(view, one)))
     return found
@@ -50,20 +53,24 @@ def _is_target(view: View, one: Feature) -> bool:
     from scipy.stats import spearmanr
 
     given = ~np.isnan(x)
-    return one.kind in ("number", "date") and abs(float(spearmanr(x[given], targets[given]).statistic)) > 0.9999
+    ranks: Any = spearmanr(x[given], targets[given])
+    return one.kind in ("number", "date") and abs(float(ranks.statistic)) > 0.9999
 
 
-def told(x: np.ndarray, y: np.ndarray, classes: bool) -> float:
+def told(x: np.ndarray, y: np.ndarray, *, classes: bool, ordered: bool) -> float:
     """How well a column (n,) tells a target (n,) of rows it was not fitted to: 1 = entirely, 0 = as a constant does.
 
+    classes: the target is class numbers; ordered: near values of the column mean the same, as of numbers
+
     >>> y = np.arange(100) % 2
-    >>> told(np.where(y, 7.0, 3.0), y, True), told(np.ones(100), y, True)
-    (1.0, 0.0)
+    >>> [told(x, y, classes=True, ordered=True) for x in (np.where(y, 7.0, 3.0), np.ones(100))]
+    [1.0, 0.0]
     """
     draw = np.random.default_rng(0).permutation(len(x))
     fit, held = draw[: len(x) // 2], draw[len(x) // 2 :]
     x = np.where(np.isnan(x), np.nanmin(x) - 1.0 if not np.isnan(x).all() else 0.0, x)
-    found = _by_value(x, y, fit, held, classes)
+    grouped = not ordered or len(np.unique(x)) <= max(_GROUPS, len(x) // 20)
+    found = _by_value(x, y, fit, held, classes) if grouped else _nearest(x, y, fit, held)
     constant = np.bincount(y[fit]).argmax() if classes else y[fit].mean()
     if classes:
         wrong, base = (found != y[held]).mean(), (constant != y[held]).mean()
@@ -74,8 +81,6 @@ def told(x: np.ndarray, y: np.ndarray, classes: bool) -> float:
 
 def _by_value(x: np.ndarray, y: np.ndarray, fit: np.ndarray, held: np.ndarray, classes: bool) -> np.ndarray:
     kinds, codes = np.unique(x, return_inverse=True)
-    if len(kinds) > max(_GROUPS, len(x) // 20):
-        return _nearest(x, y, fit, held)
     if classes:
         counts = np.zeros((len(kinds), int(y.max()) + 1))
         np.add.at(counts, (codes[fit], y[fit]), 1)

@@ -69,9 +69,8 @@ def near_duplicates(view: View) -> list[Finding]:
     x = matrix(view.schema, _joined(_inputs(view, "train", train), _inputs(view, "test", test)))
     if x is None or sum(len(np.unique(column)) > _FINE * len(x) for column in x.T) < _AXES:
         return []
-    distances, places = (
-        a[:, 0] for a in NearestNeighbors(n_neighbors=1).fit(x[: len(train)]).kneighbors(x[len(train) :])
-    )
+    nearest: Any = NearestNeighbors(n_neighbors=1).fit(x[: len(train)]).kneighbors(x[len(train) :])
+    distances, places = (found[:, 0] for found in nearest)
     near = np.flatnonzero((distances < _NEAR * np.median(distances)) & ~_equal(view, train[places], test))
     if not len(near):
         return []
@@ -128,7 +127,7 @@ def _contradicted(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     from sklearn.neighbors import KNeighborsClassifier
 
     folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=0)
-    found = []
+    found: list[Any] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that a linear model has not converged is no matter here
         for judge in (KNeighborsClassifier(min(_NEIGHBOURS, len(y) // 4)), LogisticRegression(C=0.1, max_iter=50)):

@@ -61,9 +61,10 @@ class View(NamedTuple):
 
     def targets(self, name: str) -> np.ndarray | None:
         """Targets of the examples that are looked at; of several numbers the first. None where there are none."""
-        if "targets" not in self.split(name).arrays or self.schema.target_kind not in ("class", "real"):
+        arrays = self.split(name).arrays if name in self.dataset.splits else {}
+        if "targets" not in arrays or self.schema.target_kind not in ("class", "real"):
             return None
-        found = np.asarray(self.split(name).arrays["targets"])[self.ids[name]]
+        found = np.asarray(arrays["targets"])[self.ids[name]]
         return found if found.ndim == 1 else found[:, 0]
 
 

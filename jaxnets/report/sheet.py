@@ -76,7 +76,7 @@ def _columns(profiles: Sequence[Profile]) -> str:
         return ""
     rows: list[tuple[str, ...]] = [("column", "kind", "why", "missing", "different", "least", "median", "largest")]
     for one in profiles:
-        missing = f"{one.missing:,} ({one.missing / one.rows:.0%})" if one.missing else ""
+        missing = f"{one.missing:,} ({100 * one.missing / one.rows:.2g} %)" if one.missing else ""
         rows.append((one.name, one.kind, one.reason, missing, f"{one.different:,}", *(one.words or ("", "", ""))))
     return grid([[html.escape(cell) for cell in row] for row in rows], kind="wide tall")
 
@@ -84,14 +84,14 @@ def _columns(profiles: Sequence[Profile]) -> str:
 def _distributions(profiles: Sequence[Profile]) -> str:
     cards = []
     for one in profiles:
-        if one.kind in ("identifier", "constant") or not (one.counts or one.common):
+        different = one.common and one.common[0][1] == 1  # a picture of it says nothing
+        if one.kind in ("identifier", "constant") or different or not (one.counts or one.common):
             continue
         if one.counts:
             cards.append(bars.upright(one.name, one.counts, *(one.words[i] for i in (0, 2))))
         else:
             left = one.rows - one.missing - sum(count for _, count in one.common)
-            rest = [("all others", left)] if left else []
-            cards.append(bars.lying(one.name, [*one.common, *rest]))
+            cards.append(bars.lying(one.name, one.common, others=left))
     return f'<div class="cells">{"".join(cards)}</div>' if cards else ""
 
 
