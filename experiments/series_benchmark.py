@@ -21,7 +21,7 @@ from sklearn.linear_model import Ridge
 from jaxnets import config, data
 from jaxnets.run import run
 
-CONFIG = Path(__file__).parents[1] / "configs" / "sea_temperature_mlp.py"
+CONFIG = Path(__file__).parents[1] / "configs" / "sea_temperature_patchtst.py"
 
 
 def windows(split: data.Split) -> tuple[np.ndarray, np.ndarray]:

@@ -106,7 +106,6 @@ _RULES: dict[str, tuple[Any, str]] = {
     "quantiles": (lambda x: 0 < x < 1, "levels above 0 and below 1"),
     "positive_weight": _POSITIVE,
     "noise": _NOT_NEGATIVE,
-    **dict.fromkeys(("least_db", "most_db"), (lambda x: -100 <= x <= 100, "decibels from -100 to 100")),
     "ignore_index": _NOT_NEGATIVE,
     "q": (lambda x: 0 < x <= 1, "a number above 0 and at most 1"),
     "cross_weight": _NOT_NEGATIVE,
