@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,13 +17,13 @@ from jaxnets import evaluate
 from jaxnets.data import Data, Schema, Texts, text_rows, tokenizer
 from jaxnets.data.audio.decoding import SUFFIXES as SOUNDS
 from jaxnets.data.audio.decoding import BadSound, read_wave
+from jaxnets.data.pictures import SUFFIXES as PICTURES
+from jaxnets.data.pictures import BadPicture, Images, cut
 from jaxnets.data.table.reading import SUFFIXES
 from jaxnets.data.table.source import encode_file
 from jaxnets.data.timeseries.history import encode_history_file
 from jaxnets.errors import DataError, UsageError
 from jaxnets.files import write_atomically
-
-_IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 
 
 def predict_files(run_dir: Path, files: list[Path], *, out: Path | None = None) -> None:
@@ -32,8 +33,9 @@ def predict_files(run_dir: Path, files: list[Path], *, out: Path | None = None) 
     """
     if out is not None and out.suffix not in (".jsonl", ".csv"):
         raise UsageError(f"--out {out} is not allowed; use a file that ends in .jsonl or .csv")
-    schema = evaluate.open_run(run_dir).schema
-    read = [(file, read_inputs(file, schema)) for file in files]
+    opened = evaluate.open_run(run_dir)
+    schema, images = opened.schema, images_of(opened)
+    read = [(file, read_inputs(file, schema, images=images)) for file in files]
     rows = [row for file, inputs in read for row in _rows(file, evaluate.predict(run_dir, inputs), schema, inputs)]
     text = _csv(rows) if out is not None and out.suffix == ".csv" else "".join(json.dumps(row) + "\n" for row in rows)
     if out is None:
@@ -43,15 +45,25 @@ def predict_files(run_dir: Path, files: list[Path], *, out: Path | None = None) 
         print(f"{len(rows)} predictions in {out}")
 
 
-def read_inputs(file: Path, schema: Schema) -> Any:
-    """Raw inputs (b …) of one file, as `schema` wants them; of a text the last tokens that the context holds."""
+def images_of(opened: evaluate.Opened) -> Images | None:
+    """How a run cut the pictures that it read while training; None = its source gave pictures of one size."""
+    if re.search(r"(^|[*])(images|hf):", opened.schema.source) is None or opened.schema.input_kind != "image":
+        return None
+    return evaluate.experiment_of(opened.settings).data.images
+
+
+def read_inputs(file: Path, schema: Schema, *, images: Images | None = None) -> Any:
+    """Raw inputs (b …) of one file, as `schema` wants them; of a text the last tokens that the context holds.
+
+    images: how pictures are cut, so that they are seen as evaluation sees them; None = they are scaled as a whole
+    """
     try:
-        return evaluate.raw_inputs(_read(file, schema), schema)
+        return evaluate.raw_inputs(_read(file, schema, images), schema)
     except DataError as error:
         raise error if str(file) in str(error) else DataError(f"{file}: {error}") from error
 
 
-def _read(file: Path, schema: Schema) -> Any:
+def _read(file: Path, schema: Schema, images: Images | None) -> Any:
     if not file.is_file():
         raise DataError(f"{file} is not a file; give .npy, .csv, .parquet, .jsonl or an image")
     suffix = file.suffix.lower()
@@ -63,15 +75,15 @@ def _read(file: Path, schema: Schema) -> Any:
         return _read_texts(file, schema)
     if suffix == ".npy" and schema.input_kind not in ("table", "window"):
         return _read_array(file, schema)
-    if suffix in _IMAGES and schema.input_kind == "image":
-        return _read_image(file, schema)
+    if suffix in PICTURES and schema.input_kind == "image":
+        return _read_image(file, schema) if images is None else _cut_image(file, images)
     if suffix in SOUNDS and schema.sound is not None:
         return _read_sound(file, schema.input_shape[0], schema.sound.rate)
     if suffix in (".csv", ".parquet", ".jsonl") and schema.input_kind == "row":
         return _read_table(file, schema)
     if suffix == ".txt" and schema.input_kind == "token":
         return _last_tokens(file, schema)
-    allowed = {"image": (".npy", *_IMAGES), "row": (".npy", ".csv", ".parquet", ".jsonl"), "token": (".npy", ".txt")}
+    allowed = {"image": (".npy", *PICTURES), "row": (".npy", ".csv", ".parquet", ".jsonl"), "token": (".npy", ".txt")}
     allowed |= {"table": SUFFIXES, "sound": (".npy", *SOUNDS), "text": (".npy", *text_rows.SUFFIXES)}
     allowed |= {"window": SUFFIXES, "video": (".npy",)}
     raise DataError(f"{file}: this run takes {schema.input_kind}s; give {', '.join(allowed[schema.input_kind])}")
@@ -100,6 +112,13 @@ def _read_array(file: Path, schema: Schema) -> np.ndarray:
         raise DataError(f"{file} is not a plain array file: {error}") from error
     one = inputs.ndim == 1 if schema.input_kind == "token" else inputs.shape == tuple(schema.input_shape)
     return inputs[None] if one else inputs
+
+
+def _cut_image(file: Path, images: Images) -> np.ndarray:
+    try:
+        return cut(file.read_bytes(), images, None)[0][None]
+    except BadPicture as error:
+        raise DataError(f"{file} is not a readable image: {error}") from error
 
 
 def _read_image(file: Path, schema: Schema) -> np.ndarray:

@@ -163,7 +163,7 @@ def _extent(split: Split) -> int:
     return int(split.row(np.arange(split.length)).max(initial=-1)) + 1 + (split.window or 0)
 
 
-def _concatenated(splits: Sequence[Split], reader: Parts | None) -> dict[str, Any]:
+def _concatenated(splits: Sequence[Split], reader: Any) -> dict[str, Any]:
     """What all splits hold in memory, example by example; what the reader reads is left out."""
     read = {"tokens"} | (set() if reader is None else set(reader.leaves))
     kept = [{name: array for name, array in split.arrays.items() if name not in read} for split in splits]

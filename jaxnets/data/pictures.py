@@ -44,9 +44,10 @@ def cut(
     from PIL import Image
 
     whole = opened(encoded, "RGB")
-    box = centre_box(*whole.size, config.centre)
+    width, height = whole.size
+    box = centre_box(width, height, config.centre)
     if draw is not None and config.area < 1:
-        box = random_box(*whole.size, config.area, draw, config.centre)
+        box = random_box(width, height, config.area, draw, config.centre)
     side = (config.size, config.size)
     pixels = np.asarray(whole.resize(side, Image.Resampling.BILINEAR, box=box, reducing_gap=2.0), np.uint8)
     if mask is None:

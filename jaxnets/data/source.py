@@ -122,7 +122,8 @@ def load(config: Data) -> Dataset:
 
 def _table(config: Data, table: Table) -> Dataset:
     """Splits, fitted moments and schema of arrays with one row an example."""
-    rows = split_rows(config, table.targets, table.classes, table.splits)
+    mask = table.targets.ndim == 3
+    rows = split_rows(config, table.targets, () if mask else table.classes, table.splits)
     if len(rows["train"]) == 0:
         raise DataError(f"{config.source}: the train split is empty; lower data.valid and data.test")
     splits = {name: _part(config, table, ids) for name, ids in rows.items()}
@@ -135,7 +136,7 @@ def _table(config: Data, table: Table) -> Dataset:
         input_kind="image" if table.inputs.ndim == 4 else "row",
         input_shape=tuple(table.inputs.shape[1:]),
         input_dtype=table.reader.leaves["inputs"].dtype if table.reader else str(table.inputs.dtype),
-        target_kind="real" if real else "class",
+        target_kind="real" if real else "mask" if mask else "class",
         feature_names=table.feature_names,
         input_mean=mean,
         input_std=std,

@@ -51,6 +51,15 @@ def test_arrays_keep_their_splits_names_and_numbers():
     np.testing.assert_array_equal(whole(values)[1], ROWS[:, :2])
 
 
+def test_whole_numbers_for_every_pixel_are_masks():
+    masks = PICTURES // 64
+    masks[:, 0] = 255
+    dataset = load(Data(source=from_arrays(images=PICTURES, masks=masks)))
+    check(dataset, batch_size=16)
+    assert dataset.schema.target_kind == "mask" and dataset.schema.classes == ("0", "1", "2", "3")
+    np.testing.assert_array_equal(whole(dataset)[1], masks)
+
+
 def test_a_file_npz_and_a_folder_of_npy_hold_the_same(tmp_path, monkeypatch):
     monkeypatch.setenv("JAXNETS_DATA", str(tmp_path))
     np.savez_compressed(tmp_path / "set.npz", x=ROWS, y=LABELS, classes=["a", "b", "c"])
@@ -151,7 +160,10 @@ BAD = [
     ({"x": ROWS, "y": np.zeros(60, int)}, "y is always 0; nothing is to learn"),
     ({"x": ROWS, "y": np.arange(60)}, "60 different int64 values in 60 rows, too many to be classes"),
     ({"x": ROWS, "y": np.zeros((60, 2), int)}, r"y is int64 \(60, 2\); give one class"),
-    ({"x": ROWS, "y": np.zeros(60, complex)}, r"y is complex128"),
+    ({"x": PICTURES, "masks": PICTURES * 0}, "masks holds 0 to 0; give class numbers"),
+    ({"x": PICTURES, "masks": PICTURES[:, 1:] % 3}, r"masks of \(5, 5\) for inputs of \(6, 5, 1\)"),
+    ({"x": PICTURES, "masks": PICTURES % 3, "classes": ["a", "b"]}, "masks holds 0 to 2; give"),
+    ({"x": ROWS, "y": np.zeros(60, complex)}, "y is complex128"),
     ({"x": ROWS.astype(str), "y": LABELS}, "x holds <U32; inputs must be numbers"),
     ({"x": ROWS[:0], "y": LABELS[:0]}, "x holds no examples"),
     ({"x": np.float32(3), "y": LABELS}, "x holds no examples"),

@@ -1,4 +1,4 @@
-"""Every kind of source keeps one promise: a batch depends on seed and number alone, not on who reads or since when."""
+"""Every kind of source: a batch depends on seed and number alone, not on who reads it or since when."""
 
 import functools
 import io

@@ -9,11 +9,13 @@ import pytest
 from PIL import Image
 
 from jaxnets.admission import admit
-from jaxnets.config import Experiment
+from jaxnets.config import Experiment, to_json
 from jaxnets.data import Data, Images, check, evaluation_batches, load, training_stream
 from jaxnets.data.pictures import BadPicture, cut
 from jaxnets.errors import DataError
+from jaxnets.evaluate import Opened
 from jaxnets.models import UNet
+from jaxnets.predictions import images_of, read_inputs
 from jaxnets.tasks import Segmentation
 
 DRAW = np.random.default_rng(3)
@@ -74,6 +76,9 @@ def test_a_folder_of_classes_is_what_parquet_with_the_same_bytes_is(tmp_path):
     for number, (pixels, target) in files.items():
         np.testing.assert_array_equal(pixels, rows[number][0])
         assert target == rows[number][1]
+    file = tmp_path / "files/cat/07.png"  # what a prediction sees of it is what a test saw, bit for bit
+    images = images_of(Opened(to_json(Experiment(data=config(tmp_path / "files"))), dataset.schema, *[None] * 3))
+    np.testing.assert_array_equal(read_inputs(file, dataset.schema, images=images)[0], files[7][0])
     part = dataset.splits["train"]
     assert part.where(0).startswith(("cat/", "dog/"))
 

@@ -1,8 +1,8 @@
 """`arrays:PATH`: a file .npz, a folder of files .npy, or what Python wrote there, with inputs and targets by name.
 
 Images are uint8 (n h w), (n h w c); all other inputs are numbers (n …). Targets that are whole numbers, flags or texts
-(n) are classes; floats (n), (n k) are values to be predicted. Nothing in such a file is run: pickled objects are
-refused.
+(n) are classes, whole numbers (n h w) a class for every pixel; floats (n), (n k) are values to be predicted. Nothing in
+such a file is run: pickled objects are refused.
 """
 
 from __future__ import annotations
@@ -59,6 +59,10 @@ def read(name: str, bad: Bad) -> Table:
     for split, x, y in zip(order, inputs, targets, strict=True):
         _check_lengths(x, y, inputs[0], f"{path}, {found[split]['inputs']}")
     goal = read_targets(targets, names, _texts(words, "classes", path), place=str(path))
+    if goal.values.ndim == 3 and (inputs[0].ndim != 4 or inputs[0].shape[1:3] != goal.values.shape[1:]):
+        raise DataError(
+            f"{path}: masks of {goal.values.shape[1:]} for inputs of {inputs[0].shape[1:]}; make them alike"
+        )
     lengths = np.cumsum([0, *map(len, inputs)]).tolist()
     whole = inputs[0] if len(inputs) == 1 else np.concatenate([x.astype(_dtype(x.dtype), copy=False) for x in inputs])
     return Table(

@@ -1,4 +1,4 @@
-"""What is to be learned, from arrays: classes of whole numbers, flags and texts; values of floats."""
+"""What is to be learned, from arrays: classes, of examples or of their pixels, and values."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxnets.data.masks import UNKNOWN
 from jaxnets.errors import DataError
 
 _MOST_CLASSES = 2**20  # more are a mistake: a hash, an identifier
 
 
 class Targets(NamedTuple):
-    """values: (n,) int32 numbers of `classes`, or (n k) float32 where there are none; names: of the k values."""
+    """values: (n,) or (n h w) int32 numbers of `classes`, or (n k) float32 where there are none; names: of the k."""
 
     values: np.ndarray
     classes: tuple[str, ...] = ()
@@ -27,8 +28,10 @@ def read_targets(parts: Sequence[np.ndarray], names: Sequence[str], classes: tup
     Raises DataError naming array and row of a target that cannot be one.
     """
     for part, name in zip(parts, names, strict=True):
-        if part.dtype.kind not in "biufU" or part.ndim > 2:
-            raise DataError(f"{place}: {name} is {part.dtype} {part.shape}; give classes (n), or floats (n), (n k)")
+        if part.dtype.kind not in "biufU" or part.ndim > (3 if part.dtype.kind in "biu" else 2):
+            raise DataError(
+                f"{place}: {name} is {part.dtype} {part.shape}; give classes (n), (n h w), or floats (n), (n k)"
+            )
         if part.shape[1:] != parts[0].shape[1:] or (part.dtype.kind == "f") != (parts[0].dtype.kind == "f"):
             raise DataError(f"{place}: {name} is {part.dtype} {part.shape}, unlike {names[0]}; make them alike")
     if parts[0].dtype.kind == "f":
@@ -36,8 +39,21 @@ def read_targets(parts: Sequence[np.ndarray], names: Sequence[str], classes: tup
         values = values.reshape(len(values), -1)
         count = values.shape[1]
         return Targets(values, (), (names[0],) if count == 1 else tuple(f"{names[0]}{i}" for i in range(count)))
+    if parts[0].ndim == 3:
+        return _masks(np.concatenate(parts).astype(np.int32), classes, names[0], place)
     flat = [_flat(part, name, place) for part, name in zip(parts, names, strict=True)]
     return _named(flat, names, classes, place) if classes else _found(flat, names, place)
+
+
+def _masks(values: np.ndarray, classes: tuple[str, ...], name: str, place: str) -> Targets:
+    """A class for every pixel; which of them are there is looked at in all splits, what is not known is UNKNOWN."""
+    most = int(values[values != UNKNOWN].max(initial=-1))
+    if values.min() < 0 or (classes and most >= len(classes)) or max(most + 1, len(classes)) < 2:
+        raise DataError(
+            f"{place}: {name} holds {values.min()} to {most}; give class numbers from 0 for every pixel, two classes "
+            f"at least, none above the last of `classes`, and {UNKNOWN} where it is not known"
+        )
+    return Targets(values, classes or tuple(map(str, range(most + 1))))
 
 
 def _flat(part: np.ndarray, name: str, place: str) -> np.ndarray:
