@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -122,8 +122,8 @@ def _filled(frame: Frame, parts: list[np.ndarray], places: list[np.ndarray]) -> 
         targets.append(np.where(there[:, None], frame.targets[rows[before]], np.nan))
         future.append(np.where(there[:, None], frame.future[rows[before]], np.nan))
     starts = np.cumsum([0, *map(len, times)])
-    joined: Any = tuple(np.concatenate(parts) for parts in (times, source, targets, future))
-    return Grid(*joined, starts)
+    join = np.concatenate
+    return Grid(join(times), join(source), join(targets), join(future), starts)
 
 
 def carried(values: np.ndarray, starts: np.ndarray, blank: np.ndarray) -> np.ndarray:
