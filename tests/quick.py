@@ -3,5 +3,5 @@
 from importlib.metadata import version
 
 FLAGS = "--xla_backend_optimization_level=0"
-if tuple(map(int, version("jax").split(".")[:2])) < (0, 12):  # the second flag is gone in 0.12
+if tuple(map(int, version("jax").split(".")[:2])) < (0, 11):  # the second flag is gone in 0.11
     FLAGS += " --xla_cpu_use_fusion_emitters=false"

@@ -1,7 +1,7 @@
 """A forecast: what a run would need and how fast it could be, on chips that nobody has started yet.
 
-The whole train step is compiled for them, from shapes. What it needs is the compiler's word; how long it takes is a
-bound, from what the chip's maker publishes (`jaxnets.chips`):
+The whole train step is compiled for them, from shapes. What it needs is the compiler's word; how long it takes is an
+estimate, from what the chip's maker publishes (`jaxnets.chips`):
 
     seconds      = max(compute, memory, interconnect)
     compute      = FLOPs a chip / peak FLOPs a second
@@ -10,8 +10,9 @@ bound, from what the chip's maker publishes (`jaxnets.chips`):
     MFU          = FLOPs of the model / (chips × peak FLOPs a second × seconds)
 
 Bytes of HBM: what stays is read or written once, a temporary written and read once; or what the compiler counts, which
-takes loops once, if that is more. FLOPs of the model leave out what rematerialisation computes again. No real step is
-faster; most are slower, since the three do not overlap perfectly and no product runs at its peak.
+takes loops once, if that is more. FLOPs of the model leave out what rematerialisation computes again. Most real steps
+are slower, since the three do not overlap perfectly and no product runs at its peak; one that looks up or scatters
+single elements may be faster, since the compiler counts a pass over all of the operand for each (RandAugment).
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _POWERS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 
 
 class Seconds(NamedTuple):
-    """The least that one step takes, by what bounds it."""
+    """What one step takes, by what bounds it."""
 
     compute: float
     memory: float

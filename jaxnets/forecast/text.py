@@ -46,9 +46,9 @@ def _speed_lines(found: Forecast) -> list[str]:
     rows = [(name, f"{1e3 * value:.3f} ms") for name, value in found.seconds._asdict().items()]
     step = max(found.seconds)
     return [
-        f"\na step takes at least\n{columns(rows, right=(1,))}",
+        f"\na step takes about\n{columns(rows, right=(1,))}",
         f"so {1e3 * step:.3f} ms, bound by {bound}: {found.batch_size / step:,.0f} examples a second, "
-        f"MFU at most {100 * found.mfu:.1f} %: FLOPs of the model / (chips × peak × seconds)",
+        f"MFU about {100 * found.mfu:.1f} %: FLOPs of the model / (chips × peak × seconds)",
     ]
 
 

@@ -50,10 +50,11 @@ MODELS = {
     "vit": DIGITS | {"model": ViT(patch=4, width=16, depth=2, heads=2, mlp_width=32)},
     "gpt": TEXT | {"model": GPT(context=16, width=16, depth=2, heads=4, kv_heads=2)},
 }
+SMALL = 1e-4  # a step so small that what is rounded elsewhere does not lead the run elsewhere
 VARIANTS = {  # what is changed in each stage
     "plain": {},
-    "accumulation and average": {"optim": {"accumulate": 2, "ema_decay": 0.9}},
-    "bfloat16": {"model": {"dtype": "bfloat16"}},
+    "accumulation and average": {"optim": {"accumulate": 2, "ema_decay": 0.9, "lr": SMALL}},
+    "bfloat16": {"model": {"dtype": "bfloat16"}, "optim": {"lr": SMALL}},
     "skip": {"loop": {"nonfinite": "skip"}},
     **{f"remat {name}": {"model": {"remat": name}} for name in ("full", "dots", "dots_no_batch")},
 }
