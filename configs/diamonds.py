@@ -6,7 +6,7 @@ data      diamonds.csv in JAXNETS_DATA
 command   JAXNETS_DATA=FOLDER jaxnets train configs/diamonds.py
 splits    … --data.split_seed 1, as scikit-learn's train_test_split with test_size 0.2 and that random_state
 hardware  two CPU cores
-expected  aims at a test RMSE of 544 dollars (mean of data.split_seed 0 to 4)
+expected  aims at a test RMSE of 544 dollars (mean of data.split_seed 0 to 4), not measured here
 """
 
 from jaxnets.config import Experiment

@@ -7,6 +7,7 @@ command   JAXNETS_DATA=FOLDER jaxnets train configs/titanic.py
 splits    … --data.split_seed 1, as scikit-learn's train_test_split with test_size 0.2 and that random_state
 hardware  two CPU cores, a few seconds
 expected  aims at a test accuracy of 0.808 (mean of data.split_seed 0 to 4)
+measured  its model and numbers in a loop over the step, all 712 train rows: 0.8078 ± 0.0365 (experiments/LOG.md)
 """
 
 from jaxnets.config import Experiment

@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def compared(name: str, seeds: list[int], settings: list[tuple[str, str]]) -> None:
-    """Prints a line a split, then mean ± standard deviation over the splits."""
+    """Prints a line a split and side, then mean ± standard deviation over the splits."""
     figure = "accuracy" if name == "titanic" else "rmse"
     found: dict[str, list[float]] = {"jaxnets": [], "trees": []}
     for seed in seeds:
@@ -55,12 +55,12 @@ def compared(name: str, seeds: list[int], settings: list[tuple[str, str]]) -> No
         experiment = config.assign(config.load(path), [*settings, ("data.split_seed", str(seed))])
         start = time.perf_counter()
         ours = jaxnets(experiment, figure)
-        seconds = time.perf_counter() - start
+        line = {"data": name, "split": seed, "figure": figure, "jaxnets": ours}
+        print(json.dumps(line | {"seconds": round(time.perf_counter() - start, 1)}), flush=True)
         theirs = trees(experiment, figure)
+        print(json.dumps({"data": name, "split": seed, "figure": figure, "trees": theirs}), flush=True)
         found["jaxnets"].append(ours)
         found["trees"].append(theirs)
-        line = {"data": name, "split": seed, "figure": figure, "jaxnets": ours, "trees": theirs}
-        print(json.dumps(line | {"seconds": round(seconds, 1)}), flush=True)
     for who, figures in found.items():
         print(f"{name}, {figure}, {who}: {np.mean(figures):.6g} ± {np.std(figures):.3g} ({len(figures)} splits)")
 
