@@ -239,7 +239,7 @@ def test_a_comparison_shows_figures_and_intervals(folders, tmp_path):
             shown = f"{value:.4f}"
             if figure in spread:
                 shown += " {:.4g} to {:.4g}".format(*spread[figure])
-            assert row[head.index(f"test {figure}")] == shown and shown.split()[0] in said
+            assert row[head.index(f"test {figure.replace('_', ' ')}")] == shown and shown.split()[0] in said
         found = {title: row[head.index(title)] for title in ("run", "state", "steps", "seconds", "parameters", "data")}
         assert found == {
             "run": name,

@@ -58,6 +58,7 @@ def test_several_labels_an_example(tmp_path):
     assert set(first["labels"]) == {name for name in ("right", "up", "far") if first[f"p({name})"] > 0.5}
 
 
+@pytest.mark.slow
 def test_classes_in_order(tmp_path):
     found = trained(tmp_path, Ordinal(), "kappa").figures["test"]
     assert {"accuracy", "mae", "kappa", "nll", "balanced_accuracy"} <= set(found)

@@ -24,6 +24,8 @@ def measured(task, outputs, targets, weight, *, parts=(3, 5, 2)):
     """Every metric from sums over uneven parts."""
     found = {}
     for name, metric in task.metrics.items():
+        if metric.collects:
+            continue  # see test_metrics
         sums, start = None, 0
         for size in parts:
             rows = slice(start, start + size)
