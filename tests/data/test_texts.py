@@ -14,6 +14,7 @@ from jaxnets.data.texts import decode, encode, padded
 from jaxnets.data.tokenizer import opened
 from jaxnets.errors import ConfigError, DataError
 from jaxnets.models import TextEncoder
+from jaxnets.optim import AdamW
 from jaxnets.run import run
 
 GOOD, BAD = ("good", "fine", "lovely", "warm"), ("bad", "dull", "cold", "weak")
@@ -191,27 +192,29 @@ def test_what_cannot_be_read_says_what_to_do(tmp_path, settings, error, words):
 
 def test_prediction_on_raw_texts_is_what_evaluation_saw(tmp_path):
     """Its tokens bit for bit, from the run's folder alone: the tokenizer is in it."""
-    source = write(tmp_path / "t.tsv", sentences(80))
+    rows = sentences(400)
+    source = write(tmp_path / "t.tsv", rows)
     one = experiment(
         data=data(source, texts={"lower": True}),
-        model=TextEncoder(width=8, ngrams=2, buckets=64, word_dropout=0.1),
-        loop=loop(steps=60),
+        model=TextEncoder(width=8, ngrams=2, buckets=256, word_dropout=0.1),
+        optim=AdamW(lr=3e-2),
+        loop=loop(steps=80),
     )
     said = Said()
     folder = run(one, tmp_path / "run", progress=said).run_dir
     test = load(one.data).splits["test"]
-    texts = [sentences(80)[row][0] for row in test.rows]
+    texts = [rows[row][0] for row in test.rows]
     saw = np.load(folder / "evaluation.npz")
     found = evaluate.predict(folder, texts)
     schema = evaluate.open_run(folder).schema
     np.testing.assert_array_equal(encode(texts, schema), test.arrays["inputs"])
     np.testing.assert_allclose(found["probabilities"], saw["probabilities"], rtol=1e-6)  # two programs
     assert (saw["class"] == saw["target"]).mean() > 0.9
-    assert sorted(saw["wrong_inputs"][:, 0]) == sorted(decode(test.arrays["inputs"], schema))
+    assert set(saw["wrong_inputs"][:, 0].tolist()) <= set(decode(test.arrays["inputs"], schema))
     source.unlink()
     new = write(tmp_path / "new.csv", [(text, "") for text in texts])
     predictions.predict_files(folder, [new], out=tmp_path / "p.jsonl")
-    rows = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
-    assert [row["p(pos)"] for row in rows] == found["probabilities"][:, 1].astype(float).tolist()
+    lines = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
+    assert [line["p(pos)"] for line in lines] == found["probabilities"][:, 1].astype(float).tolist()
     with pytest.raises(DataError, match="row 1 of the inputs is ''"):
         evaluate.predict(folder, ["a film", ""])
