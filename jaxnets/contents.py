@@ -108,7 +108,7 @@ def _print(found: Contents) -> None:
 
 def in_words(profiles: list[Profile]) -> list[tuple[str, ...]]:
     """A table with a row a column of the data."""
-    rows = [("column", "kind", "missing", "different", "least", "median", "largest", "values")]
+    rows: list[tuple[str, ...]] = [("column", "kind", "missing", "different", "least", "median", "largest", "values")]
     for one in profiles:
         common = ", ".join(f"{value[:24]} ({count:,})" if count > 1 else value[:24] for value, count in one.common[:3])
         drawn = sparkline([float(count) for count in one.counts]) if one.counts else common
