@@ -74,10 +74,11 @@ def _findings(findings: Sequence[Finding]) -> str:
 def _columns(profiles: Sequence[Profile]) -> str:
     if not profiles:
         return ""
-    rows: list[tuple[str, ...]] = [("column", "kind", "why", "missing", "different", "least", "median", "largest")]
+    rows: list[tuple[str, ...]] = [("column", "kind", "missing", "different", "least", "median", "largest", "why")]
     for one in profiles:
         missing = f"{one.missing:,} ({100 * one.missing / one.rows:.2g} %)" if one.missing else ""
-        rows.append((one.name, one.kind, one.reason, missing, f"{one.different:,}", *(one.words or ("", "", ""))))
+        extent = one.words or ("", "", "")
+        rows.append((one.name, one.kind, missing, f"{one.different:,}", *extent, one.reason))
     return grid([[html.escape(cell) for cell in row] for row in rows], kind="wide tall")
 
 
