@@ -82,7 +82,9 @@ def counted(dataset: Dataset) -> list[tuple[str, ...]]:
             for words, measure in (("least", np.min), ("mean", np.mean), ("largest", np.max)):
                 rows.append((f"{words} {name}", *(f"{measure(column):.5g}" for column in values)))
     elif schema.target_kind == "series":
-        rows.append(("rows of the source", *(f"{len(np.unique(split.rows)):,}" for split in splits)))
+        rows.append(
+            ("rows of the source", *(f"{len(np.unique(split.row(np.arange(split.length)))):,}" for split in splits))
+        )
     elif splits[0].reader is not None:
         rows.append(("tokens", *(f"{split.length * split.stride:,}" for split in splits)))
     else:

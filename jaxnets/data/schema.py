@@ -117,9 +117,8 @@ class Schema:
         values["parts"] = tuple(Part(**part) for part in parts)
         values["columns"] = tuple(map(Column.from_json, values["columns"]))
         if values["series"] is not None:
-            values["series"] = Fitting(
-                **{n: tuple(v) if isinstance(v, list) else v for n, v in values["series"].items()}
-            )
+            series: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in values["series"].items()}
+            values["series"] = Fitting(**series)
         kinds = typing.get_type_hints(cls)
         typed: dict[str, Any] = {n: tuple(v) if typing.get_origin(kinds[n]) is tuple else v for n, v in values.items()}
         return cls(**typed)

@@ -122,7 +122,8 @@ def _filled(frame: Frame, parts: list[np.ndarray], places: list[np.ndarray]) -> 
         targets.append(np.where(there[:, None], frame.targets[rows[before]], np.nan))
         future.append(np.where(there[:, None], frame.future[rows[before]], np.nan))
     starts = np.cumsum([0, *map(len, times)])
-    return Grid(*map(np.concatenate, (times, source, targets, future)), starts)
+    rows = np.concatenate(source)
+    return Grid(np.concatenate(times), rows, np.concatenate(targets), np.concatenate(future), starts)
 
 
 def carried(values: np.ndarray, starts: np.ndarray, blank: np.ndarray) -> np.ndarray:
