@@ -129,8 +129,8 @@ class Schema:
         values["columns"] = tuple(map(Column.from_json, values["columns"]))
         values["sound"] = None if values["sound"] is None else Sound(**values["sound"])
         if values["series"] is not None:
-            fields: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in values["series"].items()}
-            values["series"] = Fitting(**fields)
+            series: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in values["series"].items()}
+            values["series"] = Fitting(**series)
         kinds = typing.get_type_hints(cls)
         typed: dict[str, Any] = {n: tuple(v) if typing.get_origin(kinds[n]) is tuple else v for n, v in values.items()}
         return cls(**typed)

@@ -122,8 +122,8 @@ def _filled(frame: Frame, parts: list[np.ndarray], places: list[np.ndarray]) -> 
         targets.append(np.where(there[:, None], frame.targets[rows[before]], np.nan))
         future.append(np.where(there[:, None], frame.future[rows[before]], np.nan))
     starts = np.cumsum([0, *map(len, times)])
-    join = np.concatenate
-    return Grid(join(times), join(source), join(targets), join(future), starts)
+    rows = np.concatenate(source)
+    return Grid(np.concatenate(times), rows, np.concatenate(targets), np.concatenate(future), starts)
 
 
 def carried(values: np.ndarray, starts: np.ndarray, blank: np.ndarray) -> np.ndarray:
