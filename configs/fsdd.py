@@ -4,7 +4,8 @@ source    Free Spoken Digit Dataset (Jakobovski et al., 2016); recordings 0 to 4
 command   JAXNETS_DATA=FOLDER jaxnets train configs/fsdd.py
 speakers  … --folds 6 --data.split_by group:speaker leaves one out after the other
 hardware  two CPU cores
-expected  0.98 of the test recordings; 0.85 of those of a speaker who was not heard before, mean over the six
+expected  aims at 0.98 of the test recordings and at 0.85 of those of a speaker who was never heard, mean over the six
+          (not measured here yet)
 """
 
 from jaxnets.config import Experiment

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jaxnets import optim, tasks
-from jaxnets.data import Data, RandomErasing, RepeatedAugmentation
+from jaxnets.data import Data, Noise, RandomErasing, RepeatedAugmentation
 from jaxnets.errors import ConfigError, near
 from jaxnets.loop import Loop
 from jaxnets.models import (
@@ -156,6 +156,7 @@ _RULES: dict[str, tuple[Any, str]] = {
     "words": _NOT_NEGATIVE,
     "epochs": _POSITIVE,
     "decibels": _NOT_NEGATIVE,
+    **dict.fromkeys(("least_db", "most_db"), (lambda x: -100 <= x <= 100, "a number from -100 to 100")),
     **dict.fromkeys(("share", "time_share", "mel_share"), _PART),
     **dict.fromkeys(("time_change", "mel_change"), _SHARE),
     **dict.fromkeys(("seconds", "frame_seconds", "hop_seconds", "range_db"), _POSITIVE),
@@ -553,6 +554,8 @@ def _check_augment(data: Data) -> None:
                     f"{path}.times {times} does not divide data.batch_size {data.batch_size}; "
                     f"use one of {[n for n in range(2, 65) if data.batch_size % n == 0]}"
                 )
+            case Noise(least_db=least, most_db=most) if least > most:
+                raise ConfigError(f"{path}.least_db {least} is more than {path}.most_db {most}; give at most {most}")
             case RandomErasing(smallest=smallest, largest=largest) if smallest > largest:
                 raise ConfigError(
                     f"{path}.smallest {smallest} is more than {path}.largest {largest}; give at most {largest}"

@@ -21,6 +21,7 @@ from jaxnets.data import (
     Flip,
     Invert,
     Mixup,
+    Noise,
     Posterize,
     RandAugment,
     RandomErasing,
@@ -297,6 +298,7 @@ def test_a_config_file_that_is_none_is_named(text, words, tmp_path):
     ("stages", "words"),
     [
         ((Crop(), RepeatedAugmentation()), "must come first; give it as data.augment.0"),
+        ((Noise(least_db=30.0), Noise(least_db=50.0)), "data.augment.1.least_db 50.0 is more than"),
         ((RepeatedAugmentation(times=3),), r"times 3 does not divide data.batch_size 128; use one of \[2, 4"),
         ((RandomErasing(smallest=0.3, largest=0.2),), "smallest 0.3 is more than data.augment.0.largest 0.2; give"),
         ((RandomErasing(aspect=0.0),), "aspect 0.0 is not allowed; give a number above 0 and at most 1"),

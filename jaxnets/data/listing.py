@@ -86,7 +86,7 @@ def list_files(
     path_column: str | None = None,
     label_column: str | None = None,
 ) -> Listing:
-    """The files of a folder or of a table, here, in JAXNETS_DATA or at a URL.
+    """The files of a folder, here, in JAXNETS_DATA or at a URL, or those of a table, here or in JAXNETS_DATA.
 
     kind:     of the source, for messages: audio, images
     suffixes: in lower case with their dot; of a folder other files are passed over
@@ -98,6 +98,8 @@ def list_files(
     root = folder(name)
     if root is not None:
         return _of_folder(root, kind, suffixes)
+    if is_url(name):
+        raise DataError(f"{kind}:{name}: files are fetched from a URL with their folder; give the folder itself")
     table = locate(name) if Path(name).suffix.lower() in reading.SUFFIXES else None
     if table is None:
         tables = ", ".join(reading.SUFFIXES)

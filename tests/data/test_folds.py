@@ -9,7 +9,7 @@ from jaxnets import config
 from jaxnets.config import Experiment
 from jaxnets.data import Data, check, load
 from jaxnets.data.partition import folds_of
-from jaxnets.errors import ConfigError
+from jaxnets.errors import ConfigError, DataError
 from jaxnets.loop import Loop
 
 
@@ -95,3 +95,21 @@ def test_what_cannot_be_folded_is_refused(monkeypatch, tmp_path):
 def test_numbers_that_make_no_sense_are_refused_by_name(fields, words):
     with pytest.raises(ConfigError, match=words):
         config.check(Experiment(data=Data(**fields), loop=Loop(steps=10)))
+
+
+def test_groups_of_a_table_are_left_out_whole_and_their_column_is_not_learned_from(tmp_path):
+    """Sizes 7, 5, 3, 2, 1 are dealt as 7 + 2 and 5 + 3 + 1 rows: the largest first, to the fold that has fewest."""
+    groups = [name for name, size in zip("abcde", (7, 5, 3, 2, 1), strict=True) for _ in range(size)]
+    lines = [f"{group},{number % 5}.5,{number % 2}" for number, group in enumerate(groups)]
+    (tmp_path / "t.csv").write_text("\n".join(["who,x,y", *lines]))
+    how = {"target": "y", "split_by": "group:who", "folds": 2, "valid": 0.2}
+    parts = [load(data(f"table:{tmp_path / 't.csv'}", fold=fold, **how)) for fold in range(2)]
+    tested = [sorted({groups[row] for row in part.splits["test"].rows}) for part in parts]
+    assert tested == [["a", "d"], ["b", "c", "e"]] and parts[0].schema.feature_names == ("x",)
+    for part in parts:
+        assert part.splits["test"].length == 9 and part.splits["valid"].length == 4
+        rows = np.concatenate([split.rows for split in part.splits.values()])
+        np.testing.assert_array_equal(np.sort(rows), np.arange(18))
+    (tmp_path / "t.csv").write_text("\n".join(["who,x,y", *lines, ",1.5,0"]))
+    with pytest.raises(DataError, match="row 18 has no who; fill it in"):
+        load(data(f"table:{tmp_path / 't.csv'}", **how))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from faulty import Faulty, outage
 
-from jaxnets.data import Data, load
+from jaxnets.data import Audio, Data, load
 from jaxnets.data.cache import cache_dir
 from jaxnets.data.tfds import read_builtin
 from jaxnets.errors import DataError
@@ -103,3 +103,17 @@ def test_changes_absence_and_silence_are_seen(folder, place):
     Faulty.plan(outage(1))
     with pytest.raises(DataError, match="cannot be listed: .* after 2 tries"):
         load(source)
+
+
+def test_a_folder_of_sounds_is_fetched_whole(place, tmp_path):
+    import soundfile
+
+    for kind in ("low", "high"):
+        (tmp_path / "tones" / kind).mkdir(parents=True)
+        for number in range(6):
+            soundfile.write(tmp_path / "tones" / kind / f"{number}.wav", np.full(40, 0.1 * number), 400)
+    place.upload(tmp_path / "tones", "tones", [f"{kind}/{n}.wav" for kind in ("low", "high") for n in range(6)])
+    how = {"batch_size": 2, "audio": Audio(rate=400, seconds=0.1, mels=None)}
+    same(load(Data(source=f"audio:{tmp_path / 'tones'}", **how)), load(Data(source=f"audio:{URL}/tones", **how)))
+    with pytest.raises(DataError, match="give the folder itself"):
+        load(Data(source=f"audio:{URL}/tones.csv", **how))

@@ -155,7 +155,7 @@ def _rows(config: Data, reader: reading.Reader, target: targets.Target, own: Any
 
 def _column(reader: reading.Reader, name: str, source: str) -> list[Any]:
     if name not in reader.names:
-        raise ConfigError(f"data.split_by {config.split_by}: {name} is no column of {source}{near(name, reader.names)}")
+        raise ConfigError(f"data.split_by: {name} is no column of {source}{near(name, reader.names)}")
     return [text for _, chunk in reader.chunks([name]) for text in values.texts(chunk[name]).to_pylist()]
 
 
