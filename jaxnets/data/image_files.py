@@ -52,6 +52,8 @@ class PictureReader:
 
 def lists(name: str) -> bool:
     """Whether `images:name` is a folder or a table of paths, and not files that hold the pictures themselves."""
+    if any(mark in name for mark in "*?,"):  # patterns of files, with splits of their own
+        return False
     suffix = Path(name).suffix.lower()
     return (suffix in reading.SUFFIXES and suffix not in (".parquet", ".pq")) or folder(name) is not None
 

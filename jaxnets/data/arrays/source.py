@@ -18,6 +18,7 @@ from jaxnets.data.arrays.naming import roles
 from jaxnets.data.arrays.targets import read_targets
 from jaxnets.data.place import locate, places
 from jaxnets.data.reader import Bad, Leaf
+from jaxnets.data.shards import known_by
 from jaxnets.data.tables import Table
 from jaxnets.errors import DataError
 from jaxnets.files import fingerprint, hash_file
@@ -100,7 +101,8 @@ def _opened(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
             arrays |= _unpacked(file) if file.suffix == ".npz" else {file.stem: _mapped(file)}
         except (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
             raise DataError(f"{file} cannot be read: {_reason(error)}") from error
-    return arrays, {file.name: hash_file(file) for file in files}
+    large = {file for file in files if file.stat().st_size > _IN_MEMORY}
+    return arrays, known_by(sorted(large)) | {file.name: hash_file(file) for file in files if file not in large}
 
 
 def _unpacked(file: Path) -> dict[str, np.ndarray]:
