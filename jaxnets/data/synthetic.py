@@ -81,9 +81,10 @@ def _count(config: Data, words: list[str]) -> int:
 
 def _refused(config: Data) -> ConfigError:
     return ConfigError(
-        f"data.source {config.source!r} is not allowed; give synthetic:image/HEIGHTxWIDTHxCHANNELS/CLASSES, the same "
-        "with masks, or synthetic:tokens/VOCABULARY, of whole numbers above 0, and /N behind it for N train examples, "
-        "as in synthetic:image/224x224x3/1000/4096; or synthetic:moving_digits/FRAMESxHEIGHTxWIDTH"
+        f"data.source {config.source!r} is not allowed; give synthetic:image/HEIGHTxWIDTHxCHANNELS/CLASSES or "
+        "synthetic:tokens/VOCABULARY, or masks in the place of image, of whole numbers above 0 (of masks at least 2 "
+        "classes), and /N behind it for N train examples, as in synthetic:image/224x224x3/1000/4096; or "
+        "synthetic:moving_digits/FRAMESxHEIGHTxWIDTH"
     )
 
 

@@ -6,9 +6,10 @@ import pickle
 import numpy as np
 import pytest
 
-from jaxnets.data import Data, check, evaluation_batches, from_arrays, from_sequence, load
+from jaxnets.data import Data, evaluation_batches, from_arrays, from_sequence, load
 from jaxnets.data.arrays import source as arrays
 from jaxnets.errors import DataError
+from jaxnets.inspection import check
 
 DRAW = np.random.default_rng(0)
 ROWS = DRAW.normal(size=(60, 3)).astype(np.float32)

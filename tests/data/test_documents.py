@@ -9,10 +9,11 @@ import pytest
 from small import Said, experiment, loop
 
 from jaxnets import continuations, predictions
-from jaxnets.data import Data, Texts, check, evaluation_batches, load
+from jaxnets.data import Data, Texts, evaluation_batches, load
 from jaxnets.data.documents import packed
 from jaxnets.errors import DataError
 from jaxnets.generate import generate
+from jaxnets.inspection import check
 from jaxnets.models import GPT, gpt
 from jaxnets.run import run
 from jaxnets.tasks import LanguageModelling, language_modelling

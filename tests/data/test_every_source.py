@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from jaxnets.data import Data, Images, check, from_arrays, from_sequence, load, training_stream
+from jaxnets.data import Data, Images, from_arrays, from_sequence, load, training_stream
 from jaxnets.data.arrays import source as arrays
+from jaxnets.inspection import check
 
 DRAW = np.random.default_rng(5)
 PIXELS = DRAW.integers(0, 256, (40, 12, 10, 3), dtype=np.uint8)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxnets.data import Data, Images, check, evaluation_batches, from_arrays, from_hf, load
+from jaxnets.data import Data, Images, evaluation_batches, from_arrays, from_hf, load
 from jaxnets.errors import ConfigError, DataError
+from jaxnets.inspection import check
 
 datasets = pytest.importorskip("datasets", reason="the extra hf is not installed")
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value  # noqa: E402

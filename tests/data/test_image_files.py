@@ -10,10 +10,11 @@ from PIL import Image
 
 from jaxnets.admission import admit
 from jaxnets.config import Experiment, to_json
-from jaxnets.data import Data, Images, check, evaluation_batches, load, training_stream
+from jaxnets.data import Data, Images, evaluation_batches, load, training_stream
 from jaxnets.data.pictures import BadPicture, cut
 from jaxnets.errors import DataError
 from jaxnets.evaluate import Opened
+from jaxnets.inspection import check
 from jaxnets.models import UNet
 from jaxnets.predictions import images_of, read_inputs
 from jaxnets.tasks import Segmentation

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxnets.data import Data, Groups, Mixture, check, from_arrays, load, order, orders, training_stream
+from jaxnets.data import Data, Groups, Mixture, from_arrays, load, order, orders, training_stream
 from jaxnets.data.order import CYCLE
 from jaxnets.errors import ConfigError, DataError
+from jaxnets.inspection import check
 
 DRAW = np.random.default_rng(1)
 A, B = (DRAW.normal(mean, std, (n, 3)) for mean, std, n in ((0, 1, 40), (5, 3, 90)))

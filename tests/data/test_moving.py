@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from jaxnets import data
-from jaxnets.data import Data, check, load
+from jaxnets.data import Data, load
 from jaxnets.data.moving import DIRECTIONS
 from jaxnets.errors import ConfigError
+from jaxnets.inspection import check
 
 
 def shift(one, two):

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 import jaxnets
 from jaxnets import evaluate
-from jaxnets.data import Data, Schema, Series, check, fits_on_device, gather, load, order, training_stream
+from jaxnets.data import Data, Schema, Series, fits_on_device, gather, load, order, training_stream
 from jaxnets.errors import ConfigError, DataError, MissingExtra
+from jaxnets.inspection import check
 from jaxnets.models import TSMixer
 from jaxnets.optim import AdamW
 from jaxnets.predictions import predict_files
