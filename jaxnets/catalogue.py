@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +33,10 @@ class Known(NamedTuple):
 
     @property
     def dtype(self) -> str:
-        return "int32" if self.make is models.gpt else "float32"
+        return "int32" if self.make in (models.gpt, _TEXT_ENCODER) else "float32"
+
+
+_TEXT_ENCODER = partial(models.text_encoder, vocabulary_size=30522, width=128, depth=2, heads=2, mlp_width=512)
 
 
 KNOWN = {
@@ -49,6 +53,9 @@ KNOWN = {
     "autoencoder": Known(models.autoencoder, (784,), 784, "Hinton and Salakhutdinov, 2006"),
     "tabular_mlp": Known(models.tabular_mlp, (16,), 2, "Gorishniy et al., 2022, 2024"),
     "ft_transformer": Known(models.ft_transformer, (16,), 2, "Gorishniy et al., 2021"),
+    "audio_resnet": Known(models.audio_resnet, (101, 64), 35, "He et al., 2015"),
+    "waveform_resnet": Known(models.waveform_resnet, (16000,), 35, "Dai et al., 2017"),
+    "text_encoder": Known(_TEXT_ENCODER, (128,), 2, "Devlin et al., 2019"),
     "gpt": Known(models.gpt, (1024,), 50257, "Radford et al., 2019"),
     "patchtst": Known(models.patchtst, (336, 7), 96, "Nie et al., 2023"),
     "r2plus1d": Known(models.r2plus1d, (16, 112, 112, 3), 400, "Tran et al., 2018"),

@@ -56,6 +56,7 @@ class Experiment:
         | models.AudioResNet
         | models.WaveformResNet
         | models.TextEncoder
+        | models.PatchTST
         | models.TSMixer
         | models.R2Plus1D
         | Custom
@@ -280,10 +281,10 @@ def _assign(node: Any, keys: list[str], path: str, text: str) -> Any:
     except ConfigError as error:
         others = [k for k in _stages(kinds[name]) if keys[1] in _field_types(k)]
         if keys[1] not in _field_types(type(value)) and others:
-            names = ", ".join(variant_name(kind) for kind in others)
+            names = f"{', '.join(variant_name(kind) for kind in others)} {'has' if len(others) == 1 else 'have'}"
             prefix = path.rsplit("." + ".".join(keys[1:]), 1)[0]
             raise ConfigError(
-                f"{path}: {variant_name(type(value))} has no {keys[1]}, but {names} has; "
+                f"{path}: {variant_name(type(value))} has no {keys[1]}, but {names}; "
                 f"switch with --{prefix} {variant_name(others[0])}"
             ) from error
         raise

@@ -160,7 +160,7 @@ def test_config_prints_every_value_and_differences(digits, diabetes, capsys):
         (["train"], "required: config"),
         (
             ["train", "configs/digits_cnn.py", "--model.widths", "64 64", "--model", "mlp"],
-            "cnn has no widths, but mlp has",
+            "cnn has no widths, but mlp, autoencoder, tabularmlp have; switch with --model mlp",
         ),
         (["train", "--model.widths", "64 64", "configs/digits_mlp.py"], "model.widths.0 '64 64' is not allowed"),
         (["train", "configs/digits_mlp.py", "--model.widths", ""], "model.widths '' is not allowed"),

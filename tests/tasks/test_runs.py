@@ -11,6 +11,7 @@ from jaxnets import contents, data, evaluate, predictions
 from jaxnets.admission import admit_data
 from jaxnets.data import Crop, Data
 from jaxnets.errors import ConfigError, DataError
+from jaxnets.inspection import check
 from jaxnets.models import MLP, Autoencoder, UNet
 from jaxnets.optim import AdamW
 from jaxnets.run import run
@@ -118,7 +119,7 @@ def test_a_mask_with_a_class_that_is_not_there_is_named():
     masks[3, 0, 0], masks[5, 1, 2] = 255, 3  # the first is a pixel of unknown class
     part = splits["train"]._replace(arrays={"targets": masks})
     with pytest.raises(DataError, match=r"row 5: its mask holds 3, which is outside 0\.\.2 and not 255"):
-        data.check(data.Dataset(schema, splits | {"train": part}), batch_size=8)
+        check(data.Dataset(schema, splits | {"train": part}), batch_size=8)
 
 
 def test_what_does_not_fit_is_refused_before_anything_compiles():
