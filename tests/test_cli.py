@@ -3,6 +3,8 @@
 import csv
 import json
 import re
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -243,3 +245,11 @@ def test_arrays_from_python_are_checked_as_files_are(digits):
         predict(digits, np.full((1, 8, 8, 1), 0.5))
     with pytest.raises(DataError, match="outside whole 0..255"):
         predict(digits, np.full((1, 8, 8, 1), 300))
+
+
+def test_a_compiler_that_crashes_is_an_error_in_a_sentence():
+    crash = "import os, signal, sys\nfrom jaxnets import cli\nfrom jaxnets.cli import train\n"
+    crash += "train.experiment = lambda *_: os.kill(os.getpid(), signal.SIGSEGV)\n"
+    crash += "sys.exit(cli.main(['compile', 'configs/digits_mlp.py', '--topology', 'v5e:2x2']))"
+    done = subprocess.run([sys.executable, "-c", crash], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and "ended by SIGSEGV" in done.stderr and "give another --topology" in done.stderr

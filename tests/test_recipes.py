@@ -128,9 +128,8 @@ def trained(name, tmp_path, **settings):
     return losses, result.figures
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name == "gpt2_124m" else pytest.mark.slow) for name in SMALL]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SMALL)
 def test_a_recipe_trains_on_noise_of_its_schema(name, tmp_path):
     losses, figures = trained(name, tmp_path, **SMALL[name] | {"data.batch_size": 8})
     chance = np.log(211 if name == "gpt2_124m" else 10)

@@ -82,10 +82,6 @@ def killed_runs(reference, tmp_path, count, seed):
         number += 1
 
 
-def test_2_kills_at_random_moments_change_no_bit(reference, tmp_path):
-    killed_runs(reference, tmp_path, 2, seed=random.randrange(10**6))
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_100_kills_at_random_moments_change_no_bit(reference, tmp_path):
@@ -104,7 +100,9 @@ def test_a_kill_after_each_kind_of_file_was_written(reference, tmp_path):
         assert_same_runs(run_dir, folder / "whole")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+)
 def test_a_signal_saves_and_ends_within_5_seconds(number, code, reference, tmp_path):
     folder, seconds = reference
     draw = random.Random()

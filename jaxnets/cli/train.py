@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxnets import distributed
+from jaxnets.cli.apart import apart
 from jaxnets.cli.command import Command, Parser, Settings, experiment, place
 from jaxnets.errors import UsageError
 from jaxnets.remote import is_url
@@ -197,11 +198,17 @@ def _batch(text: str) -> int | str:
 
 
 def _compile(given: argparse.Namespace, settings: Settings) -> int:
-    of_config = experiment(given.config, settings)
-    from jaxnets import forecast
+    def show() -> int:
+        of_config = experiment(given.config, settings)
+        from jaxnets import forecast
 
-    fits = forecast.show(of_config, topology=given.topology, batch=given.batch, as_json=given.json)
-    return 0 if fits else 1
+        fits = forecast.show(of_config, topology=given.topology, batch=given.batch, as_json=given.json)
+        return 0 if fits else 1
+
+    if given.topology is None:
+        return show()
+    advice = "its trace stands above; give another --topology, --batch or model, or another version of libtpu"
+    return apart(show, what=f"libtpu, compiling for {given.topology},", advice=advice)
 
 
 def _watch_options(watch: Parser) -> None:

@@ -1,7 +1,8 @@
 """Two examples of a batch made one, their labels and weights mixed by the same share.
 
-The first goes with the last, the second with the last but one: examples come in random order, so that no draw is needed,
-and a batch that is divided over chips is reversed by one exchange of parts, where a permutation would gather all of it.
+The first goes with the last, the second with the last but one: examples come in random order, so that no draw is
+needed, and a batch that is divided over chips is reversed by one exchange of parts, where a permutation would gather
+all of it.
 """
 
 from __future__ import annotations
