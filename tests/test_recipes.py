@@ -45,6 +45,7 @@ def test_every_recipe_is_allowed_and_says_what_to_expect(path):
         pytest.param("breast_cancer_mlp", 0.965, "data__split_seed", 5, marks=slow),
         pytest.param("wine_mlp", 0.97, "data__split_seed", 5, marks=slow),
         pytest.param("sst2", 0.80, "seed", 5, marks=[*slow, needs_data]),
+        pytest.param("fsdd", 0.98, "seed", 1, marks=[*slow, needs_data]),
         pytest.param("mnist_cnn", 0.992, "seed", 1, marks=[*slow, needs_data]),
     ],
 )
