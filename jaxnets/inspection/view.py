@@ -74,7 +74,8 @@ def view(dataset: Dataset, config: Data, *, whole: bool = False) -> View:
     if schema.input_kind == "table":
         return _of_table(dataset, config, whole=whole)
     ids = {name: np.arange(split.length) for name, split in dataset.splits.items()}
-    arrays = {n: s.arrays["inputs"] for n, s in dataset.splits.items() if "inputs" in s.arrays and s.reader is None}
+    inputs = {name: split.arrays.get("inputs") for name, split in dataset.splits.items() if split.reader is None}
+    arrays = {name: array for name, array in inputs.items() if isinstance(array, np.ndarray)}  # windows have parts
     if set(arrays) != set(ids) or sum(array.nbytes for array in arrays.values()) > _MOST_BYTES:
         return View(dataset, (), {}, ids, {})
     keys = {name: _hashes(array) for name, array in arrays.items()}

@@ -26,7 +26,6 @@ from jaxnets.data import (
     Shift,
     SpecAugment,
     SpectrumWarp,
-    check,
     evaluation_batches,
     load,
     preprocess,
@@ -35,6 +34,7 @@ from jaxnets.data import (
 from jaxnets.data.audio.decoding import BadSound, read_wave
 from jaxnets.data.audio.spectrum import Sound, log_mel, mel_bank, transform_length
 from jaxnets.errors import ConfigError, DataError
+from jaxnets.inspection import check
 from jaxnets.models import CNN, MLP, AudioResNet, WaveformResNet
 from jaxnets.predictions import read_inputs
 from jaxnets.run import run

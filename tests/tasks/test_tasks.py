@@ -127,7 +127,7 @@ def test_regression_is_scikit_learns(columns, transform):
     raw = dict(sample_weight=weight, multioutput="raw_values")
     assert found["rmse"] == pytest.approx(np.sqrt(reference.mean_squared_error(targets, value, **raw)).mean(), rel=1e-5)
     assert found["mae"] == pytest.approx(reference.mean_absolute_error(targets, value, sample_weight=weight), rel=1e-5)
-    assert found["r2"] == pytest.approx(reference.r2_score(targets, value, sample_weight=weight), abs=1e-5)
+    assert found["r2"] == pytest.approx(reference.r2_score(targets, value, sample_weight=weight), rel=1e-5, abs=1e-5)
 
 
 def test_language_modelling_shifts_masks_and_measures():
