@@ -18,7 +18,7 @@ from jaxnets.tasks import Regression
 
 experiment = Experiment(
     data=Data(source="table:diamonds.csv", target="price", batch_size=512, valid=0.02, split_by="sklearn"),
-    model=TabularMLP(widths=(256, 256), cell_width=16, frequencies=16, sigma=0.2, members=8),
+    model=TabularMLP(widths=(256, 256), cell_width=16, frequencies=16, sigma=0.2, members=4),
     task=Regression(transform="log"),
     optim=AdamW(lr=2e-3, weight_decay=0.02, schedule=Cosine(), ema_decay=0.995),
     loop=Loop(epochs=40, log_every=100, eval_every=500, save_every=1000, monitor="rmse", keep_best=False),

@@ -275,7 +275,7 @@ def test_a_run_learns_tones_and_predicts_a_file_as_it_was_seen(folder, tmp_path)
     with pytest.raises(DataError, match="this run takes sounds; give .npy, .wav"):
         read_inputs(Path(__file__), dataset.schema)
     sheet = examples(done, dataset)
-    assert len(sheet) == 4 and sheet[0].before.shape == sheet[0].after.shape == (8, 10, 1)
+    assert len(sheet) == 16 and sheet[0].before.shape == sheet[0].after.shape == (8, 10, 1)
 
 
 @pytest.mark.parametrize(
