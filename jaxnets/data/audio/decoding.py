@@ -35,8 +35,11 @@ def read_wave(path: Path, *, rate: int, samples: int, draw: np.random.Generator 
             file.seek(spare // 2 if draw is None else int(draw.integers(0, spare + 1)))
             wave = file.read(wanted, dtype="float32", always_2d=True).mean(axis=1)
             own_rate = file.samplerate
-    except soundfile.LibsndfileError as error:
-        raise BadSound(f"not a readable sound ({error.error_string})") from error
+    except (BadSound, OSError):
+        raise
+    except Exception as error:  # whatever the decoder of foreign bytes raises
+        why = getattr(error, "error_string", None) or str(error) or type(error).__name__
+        raise BadSound(f"not a readable sound ({why})") from error
     if not len(wave):
         raise BadSound("holds no samples")
     if not np.isfinite(wave).all():

@@ -103,7 +103,9 @@ class Reader:
         self.skipped.pop(str(path), None)
         try:
             for chunk in _open(path, names, self._ragged(path)):
-                yield chunk.select(list(names))
+                found = chunk.select(list(names))
+                found.validate(full=True)  # a damaged file may point outside of its own bytes
+                yield found
         except (pyarrow.ArrowException, OSError, UnicodeDecodeError, KeyError) as error:
             raise DataError(_unreadable(path, error)) from error
 
