@@ -47,6 +47,18 @@ def read_wave(path: Path, *, rate: int, samples: int, draw: np.random.Generator 
     return fitted(resampled(wave, own_rate, rate), samples)
 
 
+def heard(path: Path) -> tuple[int, float]:
+    """(samples a second, seconds) of a file, by its header. BadSound for what is no sound."""
+    soundfile = _soundfile(path)
+    _check_whole(path)
+    try:
+        with soundfile.SoundFile(path) as file:
+            _check_header(file)
+            return int(file.samplerate), file.frames / file.samplerate
+    except soundfile.LibsndfileError as error:
+        raise BadSound(f"not a readable sound ({error.error_string})") from error
+
+
 def resampled(wave: np.ndarray, rate: int, wanted: int) -> np.ndarray:
     """(t,) float32 at another rate, low-passed so that nothing folds down."""
     if rate == wanted:
