@@ -3,11 +3,14 @@
 Each case takes a good source and damages one of its files, as its seed says. Nothing may hang, crash, or be left over.
 """
 
+import dataclasses
 import functools
 import io
 import json
 import os
+import struct
 import threading
+import zlib
 
 import jax
 import numpy as np
@@ -279,3 +282,127 @@ def test_a_damaged_file_is_named_or_harmless(kind, tmp_path):
 @pytest.mark.parametrize("kind", KINDS)
 def test_many_damaged_files_are_named_or_harmless(kind, tmp_path):
     all_of(kind, MANY, tmp_path)
+
+
+def bomb():
+    """A PNG that claims to be 60 000 × 60 000 pixels."""
+    head = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + head
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk)) + bytes(30)
+
+
+def one_image(content, label=0):
+    images = [picture(i) for i in range(ROWS)]
+    images[5] = content
+    return saved(pyarrow.table({"image": images, "label": [label, 1] * (ROWS // 2)}))
+
+
+def changed(row, column, value, form=csv, name="a.csv"):
+    """A file of text with another value in one place."""
+    lines = form(name)[name].decode().split("\n")
+    cells = lines[row + 1].split(",")
+    cells[list(columns()).index(column)] = value
+    lines[row + 1] = ",".join(cells)
+    return {name: "\n".join(lines).encode()}
+
+
+def of_arrays(**given):
+    return {"a.npz": saved(arrays() | given)}
+
+
+def holed(value):
+    found = arrays()["x"].copy()
+    found[4, 1] = value
+    return found
+
+
+PIECES = csv("a.csv")["a.csv"].split(b"\n")
+EARLY = "2023-12-01"
+# kind, its files in place of those that are there, what the config says beside it, what is said ("" = it is sound)
+CASES = {
+    "pdf as jpg": ("jpeg", {"cat/0.jpeg": b"%PDF-1.4 not a picture"}, {}, "cat/0.jpeg: not a readable image"),
+    "no bytes": ("png", {"dog/1.png": b""}, {}, "dog/1.png: not a readable image"),
+    "bomb": ("png", {"cat/2.png": bomb()}, {}, "cat/2.png: not a readable image"),
+    "grey with alpha": ("png", {"cat/2.png": picture(2, "LA")}, {}, ""),
+    "one bit": ("png", {"cat/2.png": picture(2, "1")}, {}, ""),
+    "bomb, streamed": ("streamed pictures", {"a.parquet": one_image(bomb())}, {}, "a.parquet, row 5: not a readable"),
+    "bomb, decoded": ("decoded pictures", {"a_train.parquet": one_image(bomb())}, {}, "a_train.parquet, row 5: not a"),
+    "null, streamed": ("streamed pictures", {"a.parquet": one_image(None)}, {}, "a.parquet, row 5: not a readable"),
+    "null, decoded": ("decoded pictures", {"a_train.parquet": one_image(None)}, {}, "a_train.parquet, row 5: not a"),
+    "label below 0": ("streamed pictures", {"a.parquet": one_image(picture(5), -1)}, {}, "a.parquet, row 0: label -1"),
+    "other rates": ("wav", {"cat/0.wav": saved(np.ones(900), format="WAV")}, {}, ""),
+    "mask too large": ("masks", {"masks/3.png": saved(Image.new("L", (70, 70)), format="PNG")}, {}, "3.png"),
+    "ragged row": ("csv", {"a.csv": b"\n".join([*PIECES[:4], b"1,2", *PIECES[4:]])}, {}, "a.csv, row 3 has 2 values"),
+    "latin 1": ("csv", {"a.csv": csv("a.csv")["a.csv"].decode().encode("latin1")}, {}, "a.csv, row 0: it is not UTF-8"),
+    "utf 16": ("csv", {"a.csv": csv("a.csv")["a.csv"].decode().encode("utf-16")}, {}, "not UTF-8"),
+    "no target": ("csv", {}, {"target": "lable"}, "perhaps you meant label"),
+    "target not given": ("csv", changed(6, "label", ""), {}, "a.csv, row 6 has no label"),
+    "typo of a label": ("csv", changed(6, "label", "catt"), {}, ""),
+    "nan": ("numbers in csv", changed(6, "size", "nan"), {}, "a.csv, row 6"),
+    "infinity": ("numbers in csv", changed(6, "size", "inf"), {}, "a.csv, row 6"),
+    "infinite input": ("csv", changed(6, "size", "inf"), {}, ""),
+    "word for a number": ("numbers in csv", changed(6, "size", "tall"), {}, "size"),
+    "unseen category": ("csv", changed(6, "colour", "mauve"), {}, ""),
+    "header alone": ("csv", {"a.csv": PIECES[0] + b"\n"}, {}, "a.csv holds no rows"),
+    "one row": ("csv", {"a.csv": b"\n".join(PIECES[:2])}, {}, "a.csv: target label is always cat"),
+    "two columns of one name": ("csv", {"a.csv": b"a,a\n1,2\n"}, {"target": "a"}, "a.csv has the column a more than"),
+    "objects": ("npz", of_arrays(x=np.array([{}] * ROWS, object)), {}, "a.npz cannot be read: it holds Python objects"),
+    "nan in arrays": ("npz", of_arrays(x=holed(np.nan)), {}, "x, row 4, feature x1: nan"),
+    "infinity in arrays": ("npz", of_arrays(x=holed(np.inf)), {}, "x, row 4, feature x1: inf"),
+    "unlike lengths": ("npz", of_arrays(y=np.arange(3)), {}, "a.npz, x holds 24 examples"),
+    "no rows of arrays": ("npz", {"a.npz": saved({"x": np.zeros((0, 3)), "y": np.zeros(0, int)})}, {}, "no examples"),
+    "text without text": ("texts", changed(6, "text", ""), {}, "a.csv, row 6: its text is empty"),
+    "text without label": ("texts", changed(6, "label", ""), {}, "a.csv, row 6: it has no label"),
+    "no json": ("texts in json", {"a.jsonl": b'{"text": "a", "label"\n' * 9}, {}, "a.jsonl, row 0: it is no JSON"),
+    "token too large": ("tokens", {}, {"vocabulary": 399}, "a.bin, token 399: 399 is outside 0..398"),
+    "odd bytes": ("tokens", {"a.bin": bytes(801)}, {}, "a.bin holds 801 bytes"),
+    "short text": ("text", {"a.txt": b"short"}, {}, "a.txt"),
+    "dates out of order": ("series", changed(6, "time", EARLY), {}, "a.csv, row 6"),
+    "a date twice": ("series", changed(6, "time", "2024-01-06"), {}, "a.csv, row 6"),
+    "no date": ("series", changed(6, "time", "soon"), {}, "a.csv, row 6"),
+    "hole in a series": ("series", changed(6, "size", ""), {}, "a.csv, row 6"),
+    "path with ..": (
+        "png",
+        {"t.csv": b"path,label\n../x.png,a\n"},
+        {"source": "images:{}/t.csv"},
+        "t.csv, row 0: '../x",
+    ),
+    "path that is not there": (
+        "wav",
+        {"t.csv": b"path,label\nz.wav,a\n"},
+        {"source": "audio:{}/t.csv"},
+        "row 0: 'z.wav'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_said_of_a_mistake(case, tmp_path):
+    kind, files, changes, words = CASES[case]
+    written(tmp_path, {**KINDS[kind].files(), **files})
+    config = KINDS[kind].config(tmp_path, **changes)
+    config = dataclasses.replace(config, source=config.source.format(tmp_path))
+    said = told_or_sound(config, words)
+    assert bool(said) == bool(words), f"nothing is said of it, or this: {said}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "files"),
+    [
+        ("png", {"cat/2.png": b"", "dog/3.png": bomb()}),
+        ("wav", {"cat/2.wav": b"", "dog/3.wav": b"RIFF"}),
+        ("csv", {"a.csv": b"\n".join([*PIECES[:4], b"1,2", *PIECES[4:], b"3"])}),
+        ("texts", {"a.csv": b"\n".join([*PIECES[:4], b"1,2", *PIECES[4:], b"3"])}),
+    ],
+)
+def test_what_is_skipped_is_counted_and_limited(kind, files, tmp_path):
+    written(tmp_path, {**KINDS[kind].files(), **files})
+    whole = {"png": 8, "wav": 8}.get(kind, ROWS + 2)
+    dataset, batches = used(KINDS[kind].config(tmp_path, on_bad="skip", most_bad=2))
+    counted = sum(
+        batch["weight"].sum() for part in dataset.splits.values() for batch in evaluation_batches(part, 2, workers=0)
+    )
+    assert counted == whole - 2
+    assert_sound(dataset, batches)
+    with pytest.raises(DataError, match="most_bad|skip"):
+        used(KINDS[kind].config(tmp_path, on_bad="skip", most_bad=1))
