@@ -118,7 +118,8 @@ class Kind:
 
     def config(self, place, **changes):
         small = {"batch_size": 2, "valid": 0.2, "test": 0.2, "workers": 2, "images": Images(size=8, pool=8)}
-        return Data(source=self.name.format(place), **(small | self.more | changes))
+        found = Data(**({"source": self.name} | small | self.more | changes))
+        return dataclasses.replace(found, source=found.source.format(place))
 
 
 SOUND = {"audio": Audio(rate=8000, seconds=0.05, mels=None)}
@@ -316,6 +317,10 @@ def holed(value):
     return found
 
 
+def listed(path):
+    return {"t.csv": f"path,label\n{path},a\n".encode()}
+
+
 PIECES = csv("a.csv")["a.csv"].split(b"\n")
 EARLY = "2023-12-01"
 # kind, its files in place of those that are there, what the config says beside it, what is said ("" = it is sound)
@@ -361,18 +366,8 @@ CASES = {
     "a date twice": ("series", changed(6, "time", "2024-01-06"), {}, "a.csv, row 6"),
     "no date": ("series", changed(6, "time", "soon"), {}, "a.csv, row 6"),
     "hole in a series": ("series", changed(6, "size", ""), {}, "a.csv, row 6"),
-    "path with ..": (
-        "png",
-        {"t.csv": b"path,label\n../x.png,a\n"},
-        {"source": "images:{}/t.csv"},
-        "t.csv, row 0: '../x",
-    ),
-    "path that is not there": (
-        "wav",
-        {"t.csv": b"path,label\nz.wav,a\n"},
-        {"source": "audio:{}/t.csv"},
-        "row 0: 'z.wav'",
-    ),
+    "path with ..": ("png", listed("../x.png"), {"source": "images:{}/t.csv"}, "t.csv, row 0: '../x.png' lies outside"),
+    "no such path": ("wav", listed("z.wav"), {"source": "audio:{}/t.csv"}, "t.csv, row 0: 'z.wav' is not there"),
 }
 
 
@@ -380,9 +375,7 @@ CASES = {
 def test_what_is_said_of_a_mistake(case, tmp_path):
     kind, files, changes, words = CASES[case]
     written(tmp_path, {**KINDS[kind].files(), **files})
-    config = KINDS[kind].config(tmp_path, **changes)
-    config = dataclasses.replace(config, source=config.source.format(tmp_path))
-    said = told_or_sound(config, words)
+    said = told_or_sound(KINDS[kind].config(tmp_path, **changes), words)
     assert bool(said) == bool(words), f"nothing is said of it, or this: {said}"
 
 
