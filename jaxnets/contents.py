@@ -16,7 +16,7 @@ from jaxnets.build import model_batch
 from jaxnets.columns import columns, sparkline
 from jaxnets.config import Experiment
 from jaxnets.data import Data, Dataset, Schema
-from jaxnets.data.audio.picture import pictures
+from jaxnets.data.audio.picture import pictures, waveforms
 from jaxnets.data.source import KINDS
 from jaxnets.data.tfds import BUILTIN
 from jaxnets.errors import UsageError, near
@@ -223,6 +223,7 @@ def examples(experiment: Experiment, dataset: Dataset) -> list[sheet.Example]:
     if schema.input_kind in ("table", "text", "window"):
         batch = {**batch, "inputs": evaluate.shown(batch["inputs"], schema)}
     shown = _augmented(experiment, schema, batch) if schema.input_kind in ("image", "sound") else batch
+    waves = waveforms(batch["inputs"]) if schema.sound is not None else None
     if schema.sound is not None:
         batch, shown = ({**one, "inputs": pictures(one["inputs"], schema.sound)} for one in (batch, shown))
     return [
@@ -231,6 +232,7 @@ def examples(experiment: Experiment, dataset: Dataset) -> list[sheet.Example]:
             np.asarray(batch["inputs"][i]),
             np.asarray(shown["inputs"][i]),
             np.asarray(shown["targets"][i]) if "targets" in shown else None,
+            None if waves is None else waves[i],
         )
         for i in range(min(_EXAMPLES, size))
     ]

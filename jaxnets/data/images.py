@@ -110,8 +110,8 @@ def _scan(paths: list[Path]) -> tuple[np.ndarray, list[RowGroup]]:
                 names = ", ".join(file.schema_arrow.names)
                 raise DataError(f"{path} has no column {', '.join(sorted(missing))}; it has {names}")
             own = file.read(columns=["label"])["label"].to_pylist()
-        except (pyarrow.ArrowException, OSError) as error:
-            raise DataError(f"{path} is not a readable parquet file: {error}") from error
+        except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{path} is not a readable parquet file: {error}; restore it") from error
         for row, label in enumerate(own):
             if not isinstance(label, int) or not 0 <= label < _MOST_CLASSES:
                 raise DataError(f"{path}, row {row}: label {label!r} is not a class number; correct or remove it")

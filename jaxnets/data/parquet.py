@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jaxnets.data.cache import prepared
+from jaxnets.data.pictures import BadPicture, opened
 from jaxnets.data.place import locate
 from jaxnets.data.tables import Table
 from jaxnets.errors import DataError
@@ -80,8 +80,9 @@ def _columns(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
     try:
         table = parquet.read_table(path)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"{path} is not a readable parquet file: {error}") from error
+        table.validate(full=True)
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not a readable parquet file: {error}; restore it") from error
     missing = {"image", "label"} - set(table.column_names)
     if missing:
         raise DataError(f"{path} has no column {', '.join(sorted(missing))}; it has {', '.join(table.column_names)}")
@@ -102,12 +103,9 @@ def _columns(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _image(value: Any, path: Path, row: int) -> np.ndarray:
-    from PIL import Image, UnidentifiedImageError
-
     encoded: Any = value.get("bytes") if isinstance(value, dict) else value
     try:
-        with Image.open(io.BytesIO(encoded)) as picture:
-            pixels = np.asarray(picture.convert("L" if picture.mode in ("1", "L", "I", "I;16") else "RGB"), np.uint8)
-    except (UnidentifiedImageError, OSError, TypeError) as error:
-        raise DataError(f"{path}, row {row}: not a readable image ({error})") from error
+        pixels = np.asarray(opened(encoded, "grey or colour"), np.uint8)
+    except BadPicture as error:
+        raise DataError(f"{path}, row {row}: not a readable image ({error}); mend or remove it") from error
     return pixels[..., None] if pixels.ndim == 2 else pixels

@@ -59,7 +59,7 @@ def cut(
 
 
 def opened(encoded: Any, mode: str | None) -> Any:
-    """A picture in memory, as `mode`; or, with None, as the numbers of its one channel."""
+    """A picture in memory, as `mode`; "grey or colour" = as it is; with None, as the numbers of its one channel."""
     from PIL import Image
 
     try:
@@ -70,6 +70,8 @@ def opened(encoded: Any, mode: str | None) -> Any:
             if mode is None and picture.mode not in ("1", "L", "P"):
                 raise BadPicture(f"a mask of mode {picture.mode}; give one channel of class numbers from 0 to 255")
             picture.load()
+            if mode == "grey or colour":
+                mode = "L" if picture.mode in ("1", "L", "I", "I;16") else "RGB"
             return picture.convert(mode or "L") if mode or picture.mode == "1" else picture
     except BadPicture:
         raise

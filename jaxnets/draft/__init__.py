@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jaxnets import config
 from jaxnets.admission import admit
-from jaxnets.draft import others, tables
+from jaxnets.draft import media, others, tables
 from jaxnets.draft.outline import Outline as Outline
 from jaxnets.draft.place import Found as Found
 from jaxnets.draft.place import find as find
@@ -22,7 +22,8 @@ def outline(found: Found, *, target: str | None = None) -> Outline:
         return tables.outline(found, target)
     if target is not None:
         raise UsageError(f"--target {target} is for tables, but {found.source} holds {found.kind}; leave it out")
-    return others.text(found) if found.kind == "text" else others.pictures(found)
+    made = {"text": others.text, "pictures": others.pictures, "images": media.pictures, "sounds": media.sounds}
+    return made[found.kind](found)
 
 
 def write(path: str, *, target: str | None, out: Path | None, force: bool) -> tuple[Path, Outline]:

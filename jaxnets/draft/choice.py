@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from jaxnets import models
-from jaxnets.data import Crop, Flip
+from jaxnets.data import Crop, Flip, Shift, SpecAugment
 from jaxnets.loop import Loop
-from jaxnets.models import CNN, GPT, MLP, ResNet9, ResNet18
+from jaxnets.models import CNN, GPT, MLP, AudioResNet, ResNet9, ResNet18
 from jaxnets.optim import AdamW, Cosine, OneCycle
 
 
@@ -90,4 +90,23 @@ def for_pictures(rows: int, *, side: int, channels: int) -> Choice:
             "loop.eval_every": "an epoch",
         },
         augment,
+    )
+
+
+def for_sounds(rows: int) -> Choice:
+    """For so many clips to train on: a small ResNet on their spectrograms."""
+    batch_size = 64 if rows >= 1000 else 16
+    per_epoch = max(1, rows // batch_size)
+    epochs = max(10, min(60, 60_000 // max(1, rows)))
+    return Choice(
+        AudioResNet(width=24, dropout=0.2),
+        AdamW(lr=4e-3, weight_decay=0.05, clip_norm=1.0, schedule=OneCycle(rise=0.25)),
+        Loop(epochs=float(epochs), log_every=50, eval_every=per_epoch, save_every=per_epoch, monitor="nll"),
+        batch_size,
+        {
+            "data.augment": "what changes no class",
+            "model": "small; more width pays where there are many clips",
+            "loop.eval_every": "an epoch",
+        },
+        (Shift(share=0.1), SpecAugment()),
     )

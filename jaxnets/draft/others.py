@@ -81,7 +81,7 @@ def _streamed(found: Found) -> str:
 
 def _looked_at(files: tuple[Path, ...]) -> tuple[dict[str, int], list[tuple[int, int]], bool]:
     """(rows of each file by its stem, sizes of some pictures, whether all of those are grey)."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
     from pyarrow import parquet
 
     rows = {file.stem: parquet.ParquetFile(file).metadata.num_rows for file in files}
@@ -92,7 +92,7 @@ def _looked_at(files: tuple[Path, ...]) -> tuple[dict[str, int], list[tuple[int,
                 with Image.open(io.BytesIO(given["bytes"] if isinstance(given, dict) else given)) as picture:
                     sizes.append(picture.size)
                     grey = grey and picture.mode in ("1", "L", "I", "I;16")
-            except (UnidentifiedImageError, OSError, TypeError) as error:
+            except Exception as error:  # whatever the decoders of foreign bytes raise
                 raise DataError(f"{files[0]}, row {row}: not a readable image ({error}); mend or remove it") from error
         break
     if not sizes:

@@ -1,16 +1,25 @@
-"""What lies at a path: a table, a text, or parquet files with pictures; alone, in a folder, with its other splits."""
+"""What lies at a path: a table, a text, parquet files with pictures; alone, in a folder, with its other splits.
+
+A folder may also hold files of pictures or of sound, in a folder for each class.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from jaxnets.data import pictures
+from jaxnets.data.audio import decoding
 from jaxnets.data.place import locate
 from jaxnets.data.table import reading
 from jaxnets.errors import UsageError, near
 
 _TABLES = tuple(suffix for suffix in reading.SUFFIXES if suffix != ".txt")
 _TEXTS = (".txt", ".md", ".rst", ".tex", ".py", ".c", ".log", ".html", ".xml")
+_MEDIA: dict[Literal["images", "sounds"], tuple[str, tuple[str, ...]]] = {
+    "images": ("images", pictures.SUFFIXES),
+    "sounds": ("audio", decoding.SUFFIXES),
+}  # kind of source, suffixes
 _PICTURES = ({"image", "label"}, (".parquet", ".pq"))  # columns and suffixes
 
 
@@ -20,7 +29,7 @@ class Found(NamedTuple):
     source: as `data.source`; name: for the config file; files: all that belong to it
     """
 
-    kind: Literal["table", "text", "pictures"]
+    kind: Literal["table", "text", "pictures", "images", "sounds"]
     source: str
     name: str
     files: tuple[Path, ...]
@@ -33,7 +42,7 @@ def find(path: str, *, as_table: bool) -> Found:
     """
     file = locate(path)
     if file is None and Path(path).is_dir():
-        return _folder(Path(path), as_table=as_table)
+        return _media(path) or _folder(Path(path), as_table=as_table)
     if file is None:
         raise UsageError(f"{path} is no file or folder{_near(Path(path))}; give one that is there")
     suffix = file.suffix.lower()
@@ -45,7 +54,10 @@ def find(path: str, *, as_table: bool) -> Found:
 
 
 def _allowed() -> str:
-    return f"give a table ({', '.join(_TABLES)}), a text ({', '.join(_TEXTS)}), or parquet files with image and label"
+    return (
+        f"give a table ({', '.join(_TABLES)}), a text ({', '.join(_TEXTS)}), parquet files with image and label, or a "
+        "folder with a folder of pictures or sounds for each class"
+    )
 
 
 def _near(path: Path) -> str:
@@ -82,6 +94,19 @@ def beside(path: str, name: str) -> str:
     """
     folder, slash, _ = path.rpartition("/")
     return f"{folder}{slash}{name}"
+
+
+def _media(path: str) -> Found | None:
+    """A folder whose folders hold pictures or sounds: the kind of which there is more."""
+    below = [file for file in sorted(Path(path).rglob("*")) if file.is_file() and not file.name.startswith(".")]
+    inner = [file for file in below if file.parent != Path(path)]
+    found = {
+        kind: tuple(file for file in inner if file.suffix.lower() in suffixes) for kind, (_, suffixes) in _MEDIA.items()
+    }
+    kind = max(found, key=lambda kind: len(found[kind]))
+    if not found[kind]:
+        return None
+    return Found(kind, f"{_MEDIA[kind][0]}:{path}", Path(path).resolve().name, found[kind])
 
 
 def _folder(folder: Path, *, as_table: bool) -> Found:

@@ -27,6 +27,7 @@ class Example(NamedTuple):
     before: np.ndarray
     after: np.ndarray
     target: np.ndarray | None  # a class number, probabilities where labels are mixed, numbers; None for text
+    wave: np.ndarray | None = None  # a picture of the samples of a sound
 
 
 def write(
@@ -117,12 +118,19 @@ def _examples(schema: Schema, examples: Sequence[Example]) -> str:
     if schema.input_kind == "video":
         examples = [e._replace(before=strip(e.before), after=strip(e.after)) for e in examples]
     cells = [
-        f'<div><img alt="example {e.number}" src="{picture(e.before)}">'
+        f'<div>{_wave(e)}<img alt="example {e.number}" src="{picture(e.before)}">'
         f'<img alt="example {e.number}, augmented" src="{picture(e.after)}"><br>'
         f"{html.escape(', '.join(_target(schema, e)))} <small>example {e.number}</small></div>"
         for e in examples
     ]
     return f'<p>left as it is, right as augmented</p><div class="pairs">{"".join(cells)}</div>'
+
+
+def _wave(example: Example) -> str:
+    """The samples above their spectrogram."""
+    if example.wave is None:
+        return ""
+    return f'<img alt="samples of example {example.number}" src="{picture(example.wave)}"><br>'
 
 
 def _target_names(schema: Schema) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from pyarrow import parquet
 from jaxnets import cli, config, draft
 from jaxnets.config import Experiment
 from jaxnets.data import Crop, Data, Flip
-from jaxnets.models import CNN, GPT
+from jaxnets.models import CNN, GPT, AudioResNet, ResNet9
 from jaxnets.optim import AdamW
 from jaxnets.tasks import Classification, LanguageModelling, Regression
 
@@ -214,3 +214,43 @@ def test_titanic_from_the_raw_file(capsys):
         assert main(capsys, "train", "configs/titanic.py", *words)[0] == 0
         accuracies.append(json.loads(Path(f"{folder}/result.json").read_text())["test"]["accuracy"])
     assert np.mean(accuracies) >= 0.75, accuracies
+
+
+def of_classes(folder, write):
+    """Six small files in each of two folders."""
+    for number in range(12):
+        place = folder / "ab"[number % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        write(place / str(number), np.random.default_rng(number))
+
+
+def test_a_folder_of_pictures_becomes_a_classifier_and_a_page(tmp_path, capsys):
+    def picture(path, draw):
+        Image.fromarray(draw.integers(0, 255, (30, 34, 3), np.uint8)).save(f"{path}.png")
+
+    of_classes(tmp_path / "My pets", picture)
+    found, drawn, text = written("My pets")
+    assert found.data.source == "images:My pets" and found.data.images.size == 32 and isinstance(found.model, ResNet9)
+    assert "classes 2: a, b" in " ".join(text.split()) and type(found.task) is Classification
+    code, out, errors = main(capsys, "data", "My pets", "--data.images.size", "8", "--html", "pets.html")
+    assert code == 0 and "one of 2 classes" in out, errors
+    assert Path("pets.html").read_text().count('<img alt="example') == 2 * 9
+    (tmp_path / "My pets" / "a" / "0.png").write_bytes(b"%PDF")
+    code, _, errors = main(capsys, "init", "My pets", "--out", "x.py")
+    assert code == 3 and "a/0.png: not a readable image" in errors and not Path("x.py").exists()
+
+
+def test_a_folder_of_sounds_becomes_a_classifier_and_a_page(tmp_path, capsys):
+    soundfile = pytest.importorskip("soundfile")
+
+    def sound(path, draw):
+        soundfile.write(f"{path}.wav", 0.1 * draw.normal(size=1500), 8000)
+
+    of_classes(tmp_path / "words", sound)
+    found, drawn, _ = written("words")
+    assert found.data.source == "audio:words" and isinstance(found.model, AudioResNet)
+    assert (found.data.audio.rate, found.data.audio.seconds) == (8000, 0.2)
+    assert drawn.title == "words: the class of a sound, from 9 files."
+    code, out, errors = main(capsys, "data", "words", "--data.audio.rate", "8000", "--html", "words.html")
+    assert code == 0 and "one of 2 classes" in out, errors
+    assert Path("words.html").read_text().count('<img alt="samples of example') == 9

@@ -35,13 +35,28 @@ def read_wave(path: Path, *, rate: int, samples: int, draw: np.random.Generator 
             file.seek(spare // 2 if draw is None else int(draw.integers(0, spare + 1)))
             wave = file.read(wanted, dtype="float32", always_2d=True).mean(axis=1)
             own_rate = file.samplerate
-    except soundfile.LibsndfileError as error:
-        raise BadSound(f"not a readable sound ({error.error_string})") from error
+    except (BadSound, OSError):
+        raise
+    except Exception as error:  # whatever the decoder of foreign bytes raises
+        why = getattr(error, "error_string", None) or str(error) or type(error).__name__
+        raise BadSound(f"not a readable sound ({why})") from error
     if not len(wave):
         raise BadSound("holds no samples")
     if not np.isfinite(wave).all():
         raise BadSound(f"sample {int(np.flatnonzero(~np.isfinite(wave))[0])} is NaN or infinite")
     return fitted(resampled(wave, own_rate, rate), samples)
+
+
+def heard(path: Path) -> tuple[int, float]:
+    """(samples a second, seconds) of a file, by its header. BadSound for what is no sound."""
+    soundfile = _soundfile(path)
+    _check_whole(path)
+    try:
+        with soundfile.SoundFile(path) as file:
+            _check_header(file)
+            return int(file.samplerate), file.frames / file.samplerate
+    except soundfile.LibsndfileError as error:
+        raise BadSound(f"not a readable sound ({error.error_string})") from error
 
 
 def resampled(wave: np.ndarray, rate: int, wanted: int) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxnets.data.audio.spectrum import Sound, log_mel
 
+_HEIGHT = 32  # of a waveform, pixels
 _BANDS, _FRAMES = 64, 96  # where the model takes the samples themselves
 
 
@@ -23,3 +24,20 @@ def pictures(inputs: Any, sound: Sound) -> np.ndarray:
         hop = max(1, inputs.shape[1] // _FRAMES)
         inputs = log_mel(inputs, sound if sound.mels else Sound(sound.rate, _BANDS, 2 * hop, hop))
     return np.flip(np.swapaxes(np.asarray(inputs), 1, 2), axis=1)[..., None]
+
+
+def waveforms(waves: Any) -> np.ndarray:
+    """(b 32 n 1) uint8 of waves (b t): from the least to the largest sample of each column, dark on white.
+
+    >>> picture = waveforms(np.sin(np.arange(960))[None])
+    >>> picture.shape, int(picture.min()), int(picture.max())
+    ((1, 32, 96, 1), 60, 255)
+    """
+    waves = np.asarray(waves, np.float32)
+    width = min(_FRAMES, waves.shape[1])
+    parts = waves[:, : waves.shape[1] // width * width].reshape(len(waves), width, -1)
+    loudest = np.maximum(np.abs(waves).max(axis=1), 1e-9)[:, None]
+    top, bottom = (_HEIGHT / 2 * (1 - side / loudest) for side in (parts.max(axis=2), parts.min(axis=2)))
+    rows = np.arange(_HEIGHT)[None, :, None]
+    inside = (rows + 1 > top[:, None]) & (rows < np.maximum(bottom, top + 1)[:, None])
+    return np.where(inside, 60, 255).astype(np.uint8)[..., None]

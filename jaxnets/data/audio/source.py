@@ -167,7 +167,7 @@ def unpacked(name: str) -> str:
         try:
             with tarfile.open(path) as archive:
                 archive.extractall(aside, filter="data")  # no absolute paths, no .., no devices
-        except (tarfile.TarError, EOFError, OSError) as error:
+        except Exception as error:  # whatever tar, gzip and zlib raise at damaged bytes
             raise DataError(f"{path} cannot be unpacked: {error}; restore the file") from error
 
     folder = prepared(f"audio/{path.name.split('.')[0]}-{hash_file(path)[:16]}", unpack)

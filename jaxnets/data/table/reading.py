@@ -103,14 +103,20 @@ class Reader:
         self.skipped.pop(str(path), None)
         try:
             for chunk in _open(path, names, self._ragged(path)):
-                yield chunk.select(list(names))
+                found = chunk.select(list(names))
+                found.validate(full=True)  # a damaged file may point outside of its own bytes
+                yield found
         except (pyarrow.ArrowException, OSError, UnicodeDecodeError, KeyError) as error:
             raise DataError(_unreadable(path, error)) from error
 
     def _ragged(self, path: Path) -> Any:
+        """What Arrow asks about a ragged row: none = it stops. It can be asked of text alone."""
+        if self.on_bad == "stop" or path.suffix.lower() not in (".csv", ".tsv", ".txt"):
+            return None
+        if place := _bad_line(path):
+            raise DataError(f"{path}{place}: it is not UTF-8 text; save it as UTF-8")
+
         def handle(row: Any) -> str:
-            if self.on_bad == "stop":
-                return "error"
             self.skipped[str(path)] = self.skipped.get(str(path), 0) + 1
             return "skip" if sum(self.skipped.values()) <= self.most_bad else "error"
 

@@ -1,0 +1,110 @@
+"""Conclusions about folders of pictures and of sounds, one folder a class."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxnets.config import Experiment
+from jaxnets.data import Audio, Data, Images, load
+from jaxnets.data.audio.decoding import BadSound, heard
+from jaxnets.data.pictures import BadPicture, opened
+from jaxnets.draft import choice
+from jaxnets.draft.outline import Outline, answered
+from jaxnets.draft.place import Found
+from jaxnets.errors import DataError, UsageError
+from jaxnets.inspection import cheap
+from jaxnets.tasks import Classification
+
+_LOOKED_AT = 200  # files whose size is asked for, evenly among them
+_SIZES = (32, 64, 128, 224)  # pixels a side that pictures are brought to
+_SHARES = {"valid": 0.1, "test": 0.2}
+_MOST_SECONDS = 10.0
+
+
+def pictures(found: Found) -> Outline:
+    """A classifier of picture files. UsageError for masks, DataError naming a file that cannot be read."""
+    side = side_of(_sizes(found.files))
+    chosen = choice.for_pictures(_trained(found), side=side, channels=3)
+    own = {"images": Images(size=side, area=0.35)}
+    return _classifier(found, chosen, own, {"data.images": "cut and scaled to one square while training"}, "a picture")
+
+
+def sounds(found: Found) -> Outline:
+    """A classifier of sound files. DataError naming a file that cannot be read."""
+    audio = _audio(found.files)
+    chosen = choice.for_sounds(_trained(found))
+    why = f"as most of the files: {audio.rate} samples a second, {audio.seconds:g} seconds"
+    return _classifier(found, chosen, {"audio": audio}, {"data.audio": why}, "a sound")
+
+
+def side_of(sizes: list[tuple[int, int]]) -> int:
+    """The square nearest to the shorter side of the middle one of (width, height).
+
+    >>> side_of([(30, 40), (33, 28), (500, 400)])
+    32
+    """
+    middle = sorted(map(min, sizes))[len(sizes) // 2]
+    return min(_SIZES, key=lambda size: abs(size - middle))
+
+
+def _classifier(
+    found: Found, chosen: choice.Choice, own: dict[str, Any], reasons: dict[str, str], what: str
+) -> Outline:
+    batch_size = min(chosen.batch_size, max(1, _trained(found) // 2))
+    data = Data(source=found.source, batch_size=batch_size, augment=chosen.augment, **_SHARES, **own)
+    dataset = load(data)
+    schema = dataset.schema
+    if schema.target_kind == "mask":
+        raise UsageError(f"{found.source} holds pictures with masks; begin with a copy of configs/shapes_unet.py")
+    findings = cheap(dataset, data)
+    data, more = answered(data, findings)
+    experiment = Experiment(
+        data=data, model=chosen.model, task=Classification(label_smoothing=0.05), optim=chosen.optim, loop=chosen.loop
+    )
+    train = dict(schema.counts)["train"]
+    classes = ", ".join(schema.classes[:8]) + (", …" if len(schema.classes) > 8 else "")
+    title = f"{found.name}: the class of {what}, from {train:,} files."
+    shares = {"data.valid": "share that chooses the best weights", "data.test": "share that is tested on"}
+    lines = [f"classes {len(schema.classes)}: {classes}"]
+    return Outline(experiment, title, lines, chosen.reasons | shares | reasons | more, tuple(findings))
+
+
+def _trained(found: Found) -> int:
+    """About how many files are trained on."""
+    return max(1, len(found.files) * 7 // 10)
+
+
+def _looked_at(files: tuple[Path, ...]) -> list[Path]:
+    places = np.unique(np.linspace(0, len(files) - 1, min(len(files), _LOOKED_AT)).astype(int))
+    return [files[place] for place in places]
+
+
+def _sizes(files: tuple[Path, ...]) -> list[tuple[int, int]]:
+    sizes = []
+    for path in _looked_at(files):
+        try:
+            sizes.append(opened(path.read_bytes(), "RGB").size)
+        except (BadPicture, OSError) as error:
+            raise DataError(f"{path}: not a readable image ({error}); mend or remove it") from error
+    return sizes
+
+
+def _audio(files: tuple[Path, ...]) -> Audio:
+    """The rate of the middle one, at most 16 000; a length that nine of ten fit into, in tenths of a second."""
+    rates, lengths = [], []
+    for path in _looked_at(files):
+        try:
+            rate, seconds = heard(path)
+        except (BadSound, OSError) as error:
+            raise DataError(f"{path}: {error}; mend or remove it") from error
+        rates.append(rate)
+        lengths.append(seconds)
+    seconds = math.ceil(10 * float(np.quantile(lengths, 0.9)) - 1e-6) / 10
+    rate = min(16000, sorted(rates)[len(rates) // 2])
+    mels = 64 if rate > 8000 else 40
+    seconds = min(_MOST_SECONDS, max(0.1, seconds))
+    return Audio(rate=rate, seconds=seconds, mels=mels, frame_seconds=0.032, hop_seconds=0.02, range_db=60.0)
