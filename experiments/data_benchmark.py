@@ -6,7 +6,7 @@ row is read by the same calls of Pillow, soundfile and NumPy, shuffled, in batch
     jaxnets  `data.load` and `training_stream`, as the loop of `train` asks for its batches; --workers threads where a
              source is read while training. What fits in memory is gathered there, on the host
     bare     the same examples by a loop in one thread; of arrays in memory, whole batches at once
-    torch    DataLoader with as many worker processes, in an environment of its own, which the first call makes with pip;
+    torch    DataLoader with as many worker processes, in an environment that the first call makes with pip;
              of arrays in memory a TensorDataset, also without processes, and with a sampler of whole batches
 
 In turns, each for --seconds at a time; of what is prefetched, nothing is counted. After them, what three epochs add to
@@ -69,7 +69,7 @@ def rows(folder: Path, workers: int) -> dict[str, Row]:
     return {
         "jpeg 32": Row(source(f"images:{folder}/small", 128, images=small), 4000),
         "jpeg 224": Row(source(f"images:{folder}/large", 32, images=large), 200),
-        "parquet images": Row(source(f"images:{folder}/pictures", 128, images=small), 8000),
+        "parquet images": Row(source(f"images:{folder}/pictures_train.parquet", 128, images=small), 8000),
         "csv": Row(source(f"table:{folder}/rows.csv", 256, **arrays), 50_000, held),
         "parquet table": Row(source(f"table:{folder}/rows.parquet", 256, **arrays), 50_000, held),
         "wav": Row(source(f"audio:{folder}/sounds", 64, audio=sound), 1000),
