@@ -70,6 +70,8 @@ def opened(encoded: Any, mode: str | None) -> Any:
             if mode is None and picture.mode not in ("1", "L", "P"):
                 raise BadPicture(f"a mask of mode {picture.mode}; give one channel of class numbers from 0 to 255")
             picture.load()
+            if picture.mode == mode:
+                return picture  # to convert it would copy it
             return picture.convert(mode or "L") if mode or picture.mode == "1" else picture
     except BadPicture:
         raise
