@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 CLASSES = 4
-COLUMNS = 10  # of tables, beside their target
+COLUMNS, MANY_COLUMNS = 10, 100  # of tables and of large ones, beside their target
 
 
 def small(folder: Path, count: int) -> None:
@@ -54,7 +54,7 @@ def table(folder: Path, count: int) -> None:
     import pyarrow
     from pyarrow import csv, parquet
 
-    rows = _rows(np.random.default_rng(4), count)
+    rows = _rows(np.random.default_rng(4), count, COLUMNS)
     csv.write_csv(pyarrow.table(rows), folder / "rows.csv")
     parquet.write_table(pyarrow.table(rows), folder / "rows.parquet")
     inputs = np.stack([rows[f"x{i}"] for i in range(COLUMNS)], axis=1)
@@ -74,10 +74,10 @@ def large_table(path: Path, size: int) -> None:
     from pyarrow import parquet
 
     draw, rows = np.random.default_rng(6), 1 << 16
-    first = pyarrow.table(_rows(draw, rows))
+    first = pyarrow.table(_rows(draw, rows, MANY_COLUMNS))
     with parquet.ParquetWriter(path, first.schema, compression="none", use_dictionary=False) as writer:
         for _ in range(max(1, round(size / first.nbytes))):
-            writer.write_table(pyarrow.table(_rows(draw, rows)))
+            writer.write_table(pyarrow.table(_rows(draw, rows, MANY_COLUMNS)))
 
 
 MAKERS: dict[str, Callable[[Path, int], None]] = {
@@ -92,8 +92,8 @@ MAKERS: dict[str, Callable[[Path, int], None]] = {
 }
 
 
-def _rows(draw: np.random.Generator, count: int) -> dict[str, np.ndarray]:
-    found = {f"x{i}": draw.standard_normal(count, dtype=np.float32) for i in range(COLUMNS)}
+def _rows(draw: np.random.Generator, count: int, columns: int) -> dict[str, np.ndarray]:
+    found = {f"x{i}": draw.standard_normal(count, dtype=np.float32) for i in range(columns)}
     return found | {"target": found["x0"] - found["x1"]}
 
 
