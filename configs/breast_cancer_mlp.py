@@ -3,6 +3,7 @@
 command   jaxnets train configs/breast_cancer_mlp.py
 hardware  two CPU cores, a few seconds
 expected  test accuracy at least 0.965 (mean of data.split_seed 0 to 4)
+table     embedded | ≥ 0.965 (mean of 5 splits)
 """
 
 from jaxnets.config import Experiment

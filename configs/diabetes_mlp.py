@@ -3,6 +3,7 @@
 command   jaxnets train configs/diabetes_mlp.py
 hardware  two CPU cores, a few seconds
 expected  test RMSE at most 1.02 × that of scikit-learn's RidgeCV (mean over data.split_seed 0 to 4, the same splits)
+table     embedded | RMSE ≤ 1.02 × RidgeCV's on the same splits
 """
 
 from jaxnets.config import Experiment

@@ -4,6 +4,7 @@ source    Koenker and Bassett, "Regression Quantiles", 1978, with a multilayer p
 command   jaxnets train configs/diabetes_quantiles.py
 hardware  two CPU cores, a few seconds
 expected  test pinball at most 1.05 × scikit-learn's linear QuantileRegressor (mean over data.split_seed 0 to 4)
+table     embedded | pinball ≤ 1.05 × linear quantile regression's on the same splits
 """
 
 from jaxnets.config import Experiment

@@ -4,6 +4,7 @@ source    Hinton and Salakhutdinov, "Reducing the Dimensionality of Data with Ne
 command   jaxnets train configs/digits_autoencoder.py
 hardware  two CPU cores, under a minute
 expected  test mse below that of as many principal components (scikit-learn's PCA, the same splits)
+table     embedded | mean squared error below that of as many principal components
 """
 
 from jaxnets.config import Experiment

@@ -4,6 +4,7 @@ source    LeCun et al., "Gradient-based learning applied to document recognition
 command   jaxnets train configs/digits_cnn.py
 hardware  two CPU cores, under a minute
 expected  test accuracy at least 0.985 (mean of seeds 0, 1, 2)
+table     embedded | test accuracy ≥ 0.985
 """
 
 from jaxnets.config import Experiment

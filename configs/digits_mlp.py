@@ -3,6 +3,7 @@
 command   jaxnets train configs/digits_mlp.py
 hardware  two CPU cores, under half a minute
 expected  test accuracy at least 0.97 (mean of seeds 0, 1, 2)
+table     embedded | test accuracy ≥ 0.97
 """
 
 from jaxnets.config import Experiment

@@ -4,6 +4,7 @@ source    LeCun et al., "Gradient-based learning applied to document recognition
 command   JAXNETS_DATA=FOLDER jaxnets train configs/mnist_cnn.py
 hardware  two CPU cores, about 6 minutes
 expected  test accuracy at least 0.992 after 5 epochs
+table     `mnist_*.parquet` in `JAXNETS_DATA` | ≥ 0.992
 """
 
 from jaxnets.config import Experiment

@@ -5,6 +5,7 @@ command   JAXNETS_DATA=FOLDER jaxnets train configs/shakespeare_gpt.py
 hardware  two CPU cores, about 2 minutes
 expected  validation loss at most 1.85 nats per character (all characters here are one byte) on the last tenth, which
           is nanoGPT's; the first twentieth is the test split
+table     `tinyshakespeare.txt` in `JAXNETS_DATA` | ≤ 1.85 nats per character
 """
 
 from jaxnets.config import Experiment

@@ -4,6 +4,7 @@ source    fastText (Joulin et al., 2017) without pairs of words: the mean of the
 command   JAXNETS_DATA=FOLDER jaxnets train configs/sst2.py
 hardware  two CPU cores, about a minute
 expected  test accuracy at least 0.80 (mean of seeds 0 to 4)
+table     `sst2_*.tsv` in `JAXNETS_DATA` | ≥ 0.80 (mean of 5 seeds)
 """
 
 from jaxnets.config import Experiment

@@ -3,6 +3,7 @@
 command   jaxnets train configs/wine_mlp.py
 hardware  two CPU cores, a few seconds
 expected  test accuracy at least 0.97 (mean of data.split_seed 0 to 4)
+table     embedded | ≥ 0.97 (mean of 5 splits)
 """
 
 from jaxnets.config import Experiment

@@ -118,7 +118,7 @@ def test_a_switch_keeps_what_both_variants_share():
     ("path", "value", "words"),
     [
         ("optim.lrr", "1", "perhaps you meant lr"),
-        ("optim.momentum", "0.9", "adamw has no momentum, but sgd, rmsprop has; switch with --optim sgd"),
+        ("optim.momentum", "0.9", "adamw has no momentum, but sgd, rmsprop have; switch with --optim sgd"),
         ("optim", "adamv", "perhaps you meant adam"),
         ("optim", "radamm", "perhaps you meant radam"),
         ("optim.lr", "fast", "give a finite number"),

@@ -159,7 +159,9 @@ def compiled(*words, codes=(0,)):
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("slice_", ["v5e:2x2", "v5e:16x16", "v5p:4x4x4", "v6e:8x8"])
 @pytest.mark.parametrize("name", SIZES)
-def test_real_sizes(name, slice_, capsys):
+def test_real_sizes(name, slice_, capsys, request):
+    if (name, slice_) == ("resnet50", "v6e:8x8"):  # strict: heard of as soon as a version of libtpu mends it
+        request.applymarker(pytest.mark.xfail(reason="libtpu 0.0.42 crashes (experiments/LOG.md)", strict=True))
     batch = np.prod(topology(slice_).shape) * (8 if name == "gpt2_124m" else 128) // (1 if slice_ != "v5e:2x2" else 2)
     found = compiled(*SIZES[name], "--topology", slice_, "--batch", batch, codes=(0, 1))
     with capsys.disabled():

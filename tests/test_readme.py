@@ -1,6 +1,8 @@
 """What the README says is so: its code runs, its tables name what is there. Its commands are run by `.ci/readme`."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -18,6 +20,10 @@ def test_its_code_runs():
 def test_every_recipe_is_in_its_table():
     named = set(re.findall(r"`(\w+\.py)`", TEXT))
     assert named == {path.name for path in (ROOT / "configs").glob("*.py")}
+
+
+def test_the_table_of_recipes_is_the_one_that_their_docstrings_give():
+    assert subprocess.run([sys.executable, ROOT / "experiments" / "readme_table.py", "--check"]).returncode == 0
 
 
 def test_every_dependency_is_in_its_table():

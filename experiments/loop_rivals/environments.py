@@ -15,11 +15,12 @@ from jaxnets.data.cache import cache_dir
 PACKAGES = {
     "keras": ("keras==3.15.1", f"jax=={version('jax')}"),
     "lightning": ("lightning==2.6.6", "torch==2.13.0"),
+    "torch": ("torch", f"numpy=={version('numpy')}", f"pillow=={version('pillow')}", "pyarrow", "soundfile"),
 }
 
 
 def interpreter(framework: str) -> Path:
-    """The python of the environment of `keras` or `lightning`, which is made if it is not there.
+    """The python of the environment of one of `PACKAGES`, which is made if it is not there.
 
     Raises subprocess.CalledProcessError, after pip's own words, if the packages cannot be had.
     """

@@ -72,6 +72,8 @@ def opened(encoded: Any, mode: str | None) -> Any:
             picture.load()
             if mode == "grey or colour":
                 mode = "L" if picture.mode in ("1", "L", "I", "I;16") else "RGB"
+            if picture.mode == mode:
+                return picture  # to convert it would copy it
             return picture.convert(mode or "L") if mode or picture.mode == "1" else picture
     except BadPicture:
         raise
