@@ -56,7 +56,7 @@ class PairReader:
                 out["inputs"][place] = pixels
             except (BadPicture, OSError) as error:
                 out["weight"][place] = 0  # unless the next line raises
-                self._bad(f"{path} with {mask.name}", f"not a readable pair ({error})")
+                self._bad(f"{path} with {mask}", f"not a readable pair ({error})")
 
     def _checked(self, numbers: np.ndarray | None) -> np.ndarray:
         assert numbers is not None

@@ -60,7 +60,7 @@ def cut(
 
 def opened(encoded: Any, mode: str | None) -> Any:
     """A picture in memory, as `mode`; "grey or colour" = as it is; with None, as the numbers of its one channel."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(encoded)) as picture:
@@ -77,6 +77,8 @@ def opened(encoded: Any, mode: str | None) -> Any:
             return picture.convert(mode or "L") if mode or picture.mode == "1" else picture
     except BadPicture:
         raise
+    except UnidentifiedImageError as error:
+        raise BadPicture("its bytes are no picture of a kind that is known") from error
     except Exception as error:  # whatever the decoders of foreign bytes raise, bombs among them
         raise BadPicture(str(error) or type(error).__name__) from error
 
