@@ -6,9 +6,9 @@ data      california_housing.csv in JAXNETS_DATA
 command   JAXNETS_DATA=FOLDER jaxnets train configs/california_housing.py
 splits    … --data.split_seed 1, as scikit-learn's train_test_split with test_size 0.2 and that random_state
 hardware  two CPU cores
-expected  aims at a test RMSE of 48 110 dollars (mean of data.split_seed 0 to 4), shown of one split
-measured  split 0: 46 516 dollars (boosted trees: 47 748), in 149 s on two cores that were shared with other work
-table     `california_housing.csv` in `JAXNETS_DATA` | aims at RMSE ≤ 48 110 (mean of 5 splits; one measured: 46 516)
+expected  test RMSE at most 48 110 dollars (mean of data.split_seed 0 to 4)
+measured  46 599 ± 521 by experiments/tables_benchmark.py, 38 to 149 s a split; boosted trees 48 110 ± 635
+table     `california_housing.csv` in `JAXNETS_DATA` | RMSE ≤ 48 110 (mean of 5 splits)
 """
 
 from jaxnets.config import Experiment

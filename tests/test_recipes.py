@@ -42,6 +42,7 @@ def test_every_recipe_is_allowed_and_says_what_to_expect(path):
     [
         pytest.param("digits_cnn", 0.985, "seed", 3, marks=slow),
         pytest.param("digits_mlp", 0.97, "seed", 3, marks=slow),
+        pytest.param("moving_digits_r2plus1d", 0.97, "seed", 1, marks=slow),
         pytest.param("breast_cancer_mlp", 0.965, "data__split_seed", 5, marks=slow),
         pytest.param("wine_mlp", 0.97, "data__split_seed", 5, marks=slow),
         pytest.param("sst2", 0.80, "seed", 5, marks=[*slow, needs_data]),
@@ -101,6 +102,15 @@ def test_digits_autoencoder_against_as_many_principal_components(tmp_path):
     theirs = np.square(linear.inverse_transform(linear.transform(x["test"])) - x["test"]).mean()
     print("digits autoencoder", ours, theirs)
     assert ours < theirs
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_single_frame_of_moving_digits_says_nothing(tmp_path):
+    single = recipe("moving_digits_r2plus1d", {"data.source": "synthetic:moving_digits/1x16x16/8192"})
+    found = run(single, tmp_path / "single").figures["test"]["accuracy"]
+    print("one frame", found)
+    assert found < 1 / 8 + 5 * np.sqrt(1 / 8 * 7 / 8 / 1024)  # five deviations of 1024 guesses
 
 
 @pytest.mark.slow

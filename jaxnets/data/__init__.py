@@ -61,3 +61,4 @@ from jaxnets.data.table.columns import Columns as Columns
 from jaxnets.data.table.frames import from_frame as from_frame
 from jaxnets.data.timeseries.config import Series as Series
 from jaxnets.data.tokenizer import Texts as Texts
+from jaxnets.data.video.clips import Video as Video

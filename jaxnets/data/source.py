@@ -23,6 +23,8 @@ from jaxnets.data.tfds import BUILTIN
 from jaxnets.data.timeseries import source as timeseries
 from jaxnets.data.timeseries.config import Series
 from jaxnets.data.tokenizer import Texts
+from jaxnets.data.video import source as video
+from jaxnets.data.video.clips import Video
 from jaxnets.errors import ConfigError, DataError, near
 from jaxnets.types import experiment_dataclass, stage
 
@@ -40,6 +42,7 @@ KINDS = (
     "hf",
     "mixture",
     "series",
+    "video",
     "synthetic",
 )
 _FITTED = 4096  # rows that mean and deviation are fitted on, where inputs stay in their file
@@ -74,6 +77,7 @@ class Data:
     series: Series = stage(Series())  # what the columns of time series mean
     images: Images = stage(Images())  # how encoded images that are read while training become arrays
     audio: Audio = stage(Audio())  # how files of sound become arrays
+    video: Video = stage(Video())  # how files of video become clips
 
 
 def load(config: Data) -> Dataset:
@@ -109,6 +113,8 @@ def load(config: Data) -> Dataset:
             return mixture.read(config, name, load)
         case "audio":
             return audio.read(config, name)
+        case "video":
+            return video.read(config, name)
         case "series":
             return timeseries.read(config, name)
         case "images":

@@ -100,12 +100,13 @@ def _media(path: str) -> Found | None:
     """A folder whose folders hold pictures or sounds: the kind of which there is more."""
     below = [file for file in sorted(Path(path).rglob("*")) if file.is_file() and not file.name.startswith(".")]
     inner = [file for file in below if file.parent != Path(path)]
-    found: list[Found] = []
-    for kind, (source, suffixes) in _MEDIA.items():
-        files = tuple(file for file in inner if file.suffix.lower() in suffixes)
-        found.append(Found(kind, f"{source}:{path}", Path(path).resolve().name, files))
-    most = max(found, key=lambda one: len(one.files))
-    return most if most.files else None
+    found: dict[Literal["images", "sounds"], tuple[Path, ...]] = {
+        kind: tuple(file for file in inner if file.suffix.lower() in suffixes) for kind, (_, suffixes) in _MEDIA.items()
+    }
+    kind = max(found, key=lambda one: len(found[one]))
+    if not found[kind]:
+        return None
+    return Found(kind, f"{_MEDIA[kind][0]}:{path}", Path(path).resolve().name, found[kind])
 
 
 def _folder(folder: Path, *, as_table: bool) -> Found:

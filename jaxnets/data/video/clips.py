@@ -1,0 +1,134 @@
+"""A file of video as a clip of fixed shape: frames at even distances, all cut by one box; what is none is refused.
+
+Arrays (.npy, t h w or t h w c) are mapped, so that only the frames of the clip are read; other files are decoded from
+their beginning to the last frame of the clip, and nothing else is kept of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+
+from jaxnets.data.pictures import centre_box, random_box
+from jaxnets.errors import MissingExtra
+from jaxnets.types import experiment_dataclass
+
+SUFFIXES = (".npy", ".mp4", ".mov", ".avi", ".mkv", ".webm", ".gif")
+_MOST_PIXELS = 1 << 26  # of one frame
+
+
+@experiment_dataclass
+class Video:
+    """How files of video become clips of one shape."""
+
+    frames: int = 16  # of a clip; a file with fewer ends in repetitions of its last
+    step: int = 1  # frames of the file from one of the clip to the next
+    size: int = 112  # pixels a side
+    area: float = 1.0  # least share of a frame that a random cut keeps while training; 1 = all see the middle
+    centre: float = 1.0  # share of the shorter side that evaluation sees
+
+
+class BadClip(ValueError):
+    """A file holds no video that can be used; the message says why, not where."""
+
+
+def read_clip(path: Path, config: Video, draw: np.random.Generator | None = None) -> UInt8[np.ndarray, "t s s 3"]:
+    """A clip of a file: with `draw` a random part and a random cut, else the middle of both.
+
+    Raises BadClip for what is no video, OSError for a file that cannot be opened.
+    """
+    total, frames_at = _array(path) if path.suffix.lower() == ".npy" else _encoded(path)
+    if not total:
+        raise BadClip("holds no frames")
+    pictures = frames_at(places(total, config, draw))
+    width, height = pictures[0].size
+    if any(picture.size != (width, height) for picture in pictures):
+        raise BadClip("has frames of different sizes")
+    box = centre_box(width, height, config.centre)
+    if draw is not None and config.area < 1:
+        box = random_box(width, height, config.area, draw, config.centre)
+    return np.stack([_cut(picture, config.size, box) for picture in pictures])
+
+
+def places(total: int, config: Video, draw: np.random.Generator | None = None) -> Int64[np.ndarray, "t"]:
+    """Which of `total` frames make the clip.
+
+    >>> places(9, Video(frames=3, step=2)).tolist(), places(2, Video(frames=3)).tolist()
+    ([2, 4, 6], [0, 1, 1])
+    """
+    spare = max(0, total - (config.step * (config.frames - 1) + 1))
+    start = spare // 2 if draw is None else int(draw.integers(0, spare + 1))
+    return np.minimum(start + config.step * np.arange(config.frames, dtype=np.int64), total - 1)
+
+
+def _cut(picture: Any, size: int, box: tuple[float, float, float, float]) -> np.ndarray:
+    from PIL import Image
+
+    if picture.size == (size, size) and box == (0, 0, size, size):
+        return np.asarray(picture, np.uint8)
+    return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0), np.uint8)
+
+
+_Frames = tuple[int, Callable[[np.ndarray], Sequence[Any]]]  # how many there are, and those at some places
+
+
+def _array(path: Path) -> _Frames:
+    from PIL import Image
+
+    try:
+        frames = np.lib.format.open_memmap(path, mode="r")
+    except ValueError as error:
+        raise BadClip(f"not a plain array ({error})") from error
+    channels = {3: 1, 4: frames.shape[-1] if frames.ndim else 0}.get(frames.ndim)
+    if frames.dtype != np.uint8 or channels not in (1, 3) or 0 in frames.shape[1:]:
+        raise BadClip(f"holds {frames.dtype} of shape {frames.shape}, not uint8 of (frames, height, width, 1 or 3)")
+    shape = frames.shape[1:3] if channels == 1 else frames.shape[1:]
+    return len(frames), lambda wanted: [Image.fromarray(frames[i].reshape(shape)).convert("RGB") for i in wanted]
+
+
+def _encoded(path: Path) -> _Frames:
+    with _opened(path) as container:  # packets are counted and not decoded; what a header says is often missing
+        total = sum(packet.size > 0 for packet in container.demux(video=0))
+
+    def frames_at(wanted: np.ndarray) -> Sequence[Any]:
+        found, known = {}, set(wanted.tolist())
+        with _opened(path) as container:
+            for number, frame in enumerate(container.decode(video=0)):
+                if number in known:
+                    found[number] = _picture(frame)
+                if number >= wanted[-1]:
+                    break
+        if missing := known - set(found):
+            raise BadClip(f"ends before frame {min(missing)} of {total}")
+        return [found[number] for number in wanted.tolist()]
+
+    return total, frames_at
+
+
+def _picture(frame: Any) -> Any:
+    if frame.width * frame.height > _MOST_PIXELS:
+        raise BadClip(f"a frame of {frame.width} × {frame.height} pixels; at most {_MOST_PIXELS} are unpacked")
+    return frame.to_image()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A container with a stream of video; whatever the decoders say of its bytes is a BadClip."""
+    try:
+        import av
+    except ImportError as error:
+        raise MissingExtra("av", extra="video", purpose=f"to read {path}") from error
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise BadClip("holds no stream of video")
+            yield container
+    except av.FFmpegError as error:
+        if isinstance(error, (FileNotFoundError, PermissionError)):
+            raise
+        raise BadClip(f"not a readable video ({error.strerror or error})") from error
