@@ -121,6 +121,7 @@ def _opened(path: Path) -> Iterator[Any]:
     """A container with a stream of video; whatever the decoders say of its bytes is a BadClip."""
     try:
         import av
+        from av.error import FFmpegError
     except ImportError as error:
         raise MissingExtra("av", extra="video", purpose=f"to read {path}") from error
     try:
@@ -128,7 +129,7 @@ def _opened(path: Path) -> Iterator[Any]:
             if not container.streams.video:
                 raise BadClip("holds no stream of video")
             yield container
-    except av.FFmpegError as error:
+    except FFmpegError as error:
         if isinstance(error, (FileNotFoundError, PermissionError)):
             raise
         raise BadClip(f"not a readable video ({error.strerror or error})") from error
