@@ -20,6 +20,7 @@ from jaxnets.models.stack import Remat, Stack, rematerialised
 from jaxnets.types import Model, experiment_dataclass, number
 
 Stem = Literal["small", "imagenet"]
+_HEAD_SCALE = 1 / 8  # Page's, of resnet9: the maximum over places is large at first, and so would be its logits
 
 
 @experiment_dataclass
@@ -222,4 +223,4 @@ class _ResNet9(nn.Module):
         x = max_pool(layer(x, 8 * width, "layer3"), 2)  # b h/8 w/8 8d
         x = residual(x, 8 * width, "residual3", 1.0)
         x = x.max(axis=(1, 2))  # b 8d
-        return nn.Dense(self.num_classes, dtype=self.dtype, name="head")(x).astype(jnp.float32)
+        return _HEAD_SCALE * nn.Dense(self.num_classes, dtype=self.dtype, name="head")(x).astype(jnp.float32)
