@@ -44,6 +44,23 @@ def prepared(name: str, prepare: Callable[[Path], None]) -> Path:
     return folder
 
 
+def prepared_by_content(name: str, write: Callable[[Path], str]) -> Path:
+    """The folder `name-KEY` of the cache, where only `write(folder)`, having written the content, can tell its KEY."""
+    parent = (cache_dir() / name).parent
+    parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{Path(name).name}.", dir=parent))
+
+    def move(inside: Path) -> None:
+        for entry in aside.iterdir():
+            os.replace(entry, inside / entry.name)
+
+    try:
+        key = write(aside)
+        return prepared(f"{name}-{key[:16]}", move)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
 def _verify(folder: Path) -> None:
     try:
         written = json.loads((folder / _HASHES).read_text())

@@ -13,9 +13,8 @@ import numpy as np
 
 from jaxnets.data import masks
 from jaxnets.data.images import fitted_moments
-from jaxnets.data.listed import listing_rows
+from jaxnets.data.listed import classified, listing_rows
 from jaxnets.data.listing import Listing, folder, list_files
-from jaxnets.data.names import with_names
 from jaxnets.data.pictures import SUFFIXES, BadPicture, Images, cut
 from jaxnets.data.reader import Bad, Leaf
 from jaxnets.data.schema import Dataset, Schema, Split
@@ -68,13 +67,9 @@ def read(config: Data, name: str) -> Dataset:
         known = masks.classes_of(listing, config.workers)
         reader, classes = masks.PairReader(listing, config.images, bad, known), known.names
     else:
-        listing, goal = with_names(found, config.names, bad, label=config.target), "class"
+        ways = "data.names as in {label}_{number}.png, or folders images and masks"
+        listing, goal = classified(config, found, bad, ways=ways), "class"
         reader, classes = _reader(listing, config.images, bad), listing.classes
-        if listing.labels is None or len(classes) < 2:
-            raise DataError(
-                f"{config.source} does not say of what class its files are, or all are of one; give a folder a class, "
-                "a table with a column label, data.names as in {label}_{number}.png, or folders images and masks"
-            )
     rows = listing_rows(config, listing)
     splits = {split: _split(listing, reader, ids) for split, ids in rows.items()}
     if not splits["train"].length:

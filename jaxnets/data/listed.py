@@ -8,12 +8,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxnets.data.listing import Listing
+from jaxnets.data.names import with_names
 from jaxnets.data.partition import split_rows
+from jaxnets.data.reader import Bad
 from jaxnets.data.table.splitting import split_by
-from jaxnets.errors import ConfigError, near
+from jaxnets.errors import ConfigError, DataError, near
 
 if TYPE_CHECKING:
     from jaxnets.data.source import Data
+
+
+def classified(config: Data, listing: Listing, bad: Bad, *, ways: str) -> Listing:
+    """The listing with the columns of its names; DataError without classes, which names `ways` to give them."""
+    listing = with_names(listing, config.names, bad, label=config.target)
+    if listing.labels is None or len(listing.classes) < 2:
+        raise DataError(
+            f"{config.source} does not say of what class its files are, or all are of one; give a folder a class, "
+            f"a table with a column label, {ways}"
+        )
+    return listing
 
 
 def listing_rows(config: Data, listing: Listing) -> dict[str, np.ndarray]:

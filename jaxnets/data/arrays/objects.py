@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +10,7 @@ import numpy as np
 
 from jaxnets.data.arrays.naming import role
 from jaxnets.data.arrays.source import NAMES
-from jaxnets.data.cache import cache_dir, prepared
+from jaxnets.data.cache import prepared, prepared_by_content
 from jaxnets.data.tables import fingerprint_arrays
 from jaxnets.errors import DataError
 
@@ -67,19 +64,11 @@ def from_sequence(items: Sequence[Any] | Any, *, name: str = "sequence") -> str:
     length = len(items)
     if not length:
         raise DataError("the sequence holds no examples; give some")
-    folder = cache_dir() / "arrays"
-    folder.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=folder))
-    try:
-        key = _written(_examples(items, length), length, aside)
 
-        def move(inside: Path) -> None:
-            for file in aside.iterdir():
-                os.replace(file, inside / file.name)
+    def write(folder: Path) -> str:
+        return _written(_examples(items, length), length, folder)
 
-        return f"arrays:{prepared(f'arrays/{name}-{key[:16]}', move)}"
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    return f"arrays:{prepared_by_content(f'arrays/{name}', write)}"
 
 
 def _examples(items: Any, length: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

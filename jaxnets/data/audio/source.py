@@ -17,9 +17,8 @@ import numpy as np
 from jaxnets.data.audio.decoding import SUFFIXES, BadSound, read_wave
 from jaxnets.data.audio.spectrum import Sound, log_mel
 from jaxnets.data.cache import prepared
-from jaxnets.data.listed import listing_rows
+from jaxnets.data.listed import classified, listing_rows
 from jaxnets.data.listing import Listing, list_files
-from jaxnets.data.names import with_names
 from jaxnets.data.place import locate
 from jaxnets.data.reader import Bad, Leaf
 from jaxnets.data.schema import Dataset, Schema, Split, moments
@@ -107,12 +106,7 @@ def read(config: Data, name: str) -> Dataset:
     bad = Bad(config.on_bad, most=config.most_bad)
     label = None if config.names else config.target
     listing = list_files(unpacked(name), kind="audio", suffixes=SUFFIXES, bad=bad, label_column=label)
-    listing = with_names(listing, config.names, bad, label=config.target)
-    if listing.labels is None or len(listing.classes) < 2:
-        raise DataError(
-            f"{config.source} does not say of what class its files are, or all are of one; give a folder a class, a "
-            "table with a column label, or data.names as in {label}_{speaker}.wav"
-        )
+    listing = classified(config, listing, bad, ways="or data.names as in {label}_{speaker}.wav")
     reader = AudioReader(listing, config.audio, bad)
     if streams(config.audio, len(listing)):
         rows = listing_rows(config, listing)

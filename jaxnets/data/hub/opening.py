@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from jaxnets.data.cache import cache_dir, prepared
+from jaxnets.data.cache import prepared_by_content
 from jaxnets.data.listing import folder
 from jaxnets.data.shards import known_by
 from jaxnets.data.table.reading import SPLITS
@@ -83,17 +80,10 @@ def from_hf(dataset: Any, name: str = "dataset") -> str:
     with library() as datasets:
         if not isinstance(dataset, datasets.Dataset | datasets.DatasetDict):
             raise DataError(f"a {type(dataset).__name__} is no Dataset or DatasetDict; of a stream, take a part of it")
-        place = cache_dir() / "hf"
-        place.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=place))
-        try:
-            dataset.save_to_disk(str(aside))
-            content = {file: key for file, key in hash_folder(aside).items() if not file.endswith("state.json")}
 
-            def move(inside: Path) -> None:
-                for entry in aside.iterdir():
-                    os.replace(entry, inside / entry.name)
+        def write(folder: Path) -> str:
+            dataset.save_to_disk(str(folder))
+            content = {file: key for file, key in hash_folder(folder).items() if not file.endswith("state.json")}
+            return fingerprint(content)
 
-            return f"hf:{prepared(f'hf/{name}-{fingerprint(content)[:16]}', move)}"
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+        return f"hf:{prepared_by_content(f'hf/{name}', write)}"

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxnets.data.listed import listing_rows
+from jaxnets.data.listed import classified, listing_rows
 from jaxnets.data.listing import Listing, list_files
-from jaxnets.data.names import with_names
 from jaxnets.data.reader import Bad, Leaf
 from jaxnets.data.schema import Dataset, Schema, Split, moments
 from jaxnets.data.video.clips import SUFFIXES, BadClip, Video, read_clip
@@ -52,12 +51,7 @@ def read(config: Data, name: str) -> Dataset:
     bad = Bad(config.on_bad, most=config.most_bad)
     label = None if config.names else config.target
     listing = list_files(name, kind="video", suffixes=SUFFIXES, bad=bad, label_column=label)
-    listing = with_names(listing, config.names, bad, label=config.target)
-    if listing.labels is None or len(listing.classes) < 2:
-        raise DataError(
-            f"{config.source} does not say of what class its files are, or all are of one; give a folder a class, a "
-            "table with a column label, or data.names as in {label}_{number}.mp4"
-        )
+    listing = classified(config, listing, bad, ways="or data.names as in {label}_{number}.mp4")
     reader = VideoReader(listing, config.video, bad)
     splits = {split: _split(listing, reader, ids) for split, ids in listing_rows(config, listing).items()}
     if not splits["train"].length:
