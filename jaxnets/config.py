@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import math
 import runpy
@@ -320,6 +321,7 @@ def _switch(value: Any, variants: list[type], path: str, text: str) -> Any:
     return dataclasses.replace(new, **kept)
 
 
+@functools.cache  # resolving annotations takes longer than all else that `check` does
 def _field_types(kind: type) -> dict[str, Any]:
     return typing.get_type_hints(kind) if dataclasses.is_dataclass(kind) else {}
 
