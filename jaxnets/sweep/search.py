@@ -30,7 +30,7 @@ from jaxnets.sweep.workers import Beats, is_dead, this_process
 
 SEARCHERS = ("random", "quasi", "grid", "tpe", "gp", "cmaes", "nsga2")
 _ONE_OBJECTIVE = ("cmaes",)  # searchers that can do no more
-_BY_NUMBER = ("random", "quasi", "grid")  # whose settings depend on the seed and the number alone
+BY_NUMBER = ("random", "quasi", "grid")  # whose settings depend on the seed and the number alone
 _HELD_SECONDS = 1.0  # a batch that takes longer is written in parts, so that other workers need not wait
 _META, _WANTED, _WORKER, _TOLD = "jaxnets", "wanted", "worker", "told"  # names of attributes
 _STATES = {"waiting": "WAITING", "running": "RUNNING", "complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
@@ -453,7 +453,7 @@ class _Search:
         self._of = study
         self.distributions = {path: samplers.distribution(one) for path, one in study.space.items()}
         self._complete = samplers.complete
-        if study.searcher not in _BY_NUMBER:
+        if study.searcher not in BY_NUMBER:
             import optuna
 
             seed = int(np.random.SeedSequence([study.seed, first]).generate_state(1)[0])
@@ -462,7 +462,7 @@ class _Search:
 
     def settings(self, trial: Any, known: Mapping[str, Any]) -> dict[str, Any]:
         study = self._of
-        if study.searcher not in _BY_NUMBER:
+        if study.searcher not in BY_NUMBER:
             return self._complete(study.space, study._names, self._sampler, self._study, trial, known)
         if study._points is not None:
             drawn = study._points[(trial.number - study._grid_from) % len(study._points)]

@@ -162,7 +162,7 @@ def apply(experiment: Experiment, settings: Mapping[str, Any]) -> Experiment:
     >>> apply(base, {"optim.lr": 0.1 + 0.2, "optim": "sgd"}).optim.lr
     0.30000000000000004
     """
-    changed = _assigned(experiment, settings)
+    changed = assigned(experiment, settings)
     config.check(changed)
     return changed
 
@@ -189,6 +189,14 @@ def check(space: Mapping[str, Any], experiment: Experiment) -> None:
         with _named(path, dimension):
             for settings in _settings(space, path):
                 _check_some_fit(space, settings, experiment)
+
+
+def of_file(path: str | Path) -> dict[str, Dimension]:
+    """The `space` of a config file, empty if it has none. Raises ConfigError if it is no mapping of dimensions."""
+    found = config.definitions(path).get("space", {})
+    if not isinstance(found, Mapping) or not all(isinstance(one, Log | Uniform | Int | Choice) for one in found.values()):
+        raise ConfigError(f"space in {path} is {found!r}; give a dict of dotted paths and one of {_FORMS} each")
+    return dict(found)
 
 
 def _path(path: str) -> str:
@@ -288,7 +296,7 @@ def _range_text(values: tuple[Any, ...]) -> str | None:
     return f"range({values[-1] + 1})" if values[0] == 0 else f"range({values[0]},{values[-1] + 1})"
 
 
-def _assigned(experiment: Experiment, settings: Mapping[str, Any]) -> Experiment:
+def assigned(experiment: Experiment, settings: Mapping[str, Any]) -> Experiment:
     """Not checked. A path comes behind those that it lies below, which may switch a variant."""
     outer_first = sorted(settings, key=lambda path: path.count("."))
     return config.assign(experiment, [(path, _as_text(settings[path])) for path in outer_first])
@@ -359,7 +367,7 @@ def _check_types(space: Space, path: str, experiment: Experiment) -> None:
     """Each end can be set, under every variant that may be there."""
     for settings in _settings(space, path):
         try:
-            _assigned(experiment, settings)
+            assigned(experiment, settings)
         except ConfigError as error:
             raise ConfigError(f"{error}{_advice(space, path, experiment)}") from None
 
@@ -369,7 +377,7 @@ def _settings(space: Space, path: str) -> Iterator[dict[str, Any]]:
     needed = _needed(space, path)
     above = [other for other in _switches(space, [path, *needed]) if other not in needed]
     for values in itertools.product(*(space[other].values for other in above)):  # type: ignore[union-attr]
-        for value in _ends(space[path]):
+        for value in ends(space[path]):
             yield needed | dict(zip(above, values, strict=True)) | {path: value}
 
 
@@ -394,17 +402,17 @@ def _advice(space: Space, path: str, experiment: Experiment) -> str:
     if not isinstance(dimension, Int | Choice):
         with contextlib.suppress(ConfigError, ValueError):
             low, high = int(dimension.low), int(dimension.high)
-            _assigned(experiment, _needed(space, path) | {path: low})
+            assigned(experiment, _needed(space, path) | {path: low})
             return f": write {path}={text(Int(max(low, 1), high, isinstance(dimension, Log)))}"
     for other in _switches(space, [path]):
         for value in space[other].values:  # type: ignore[union-attr]
             with contextlib.suppress(ConfigError):
-                _assigned(experiment, _needed(space, path) | {other: value, path: _ends(dimension)[0]})
+                assigned(experiment, _needed(space, path) | {other: value, path: ends(dimension)[0]})
                 return f"; in a space write {path}={text(dimension)} if {other}={_quoted(value)}"
     return ""
 
 
-def _ends(dimension: Dimension) -> list[Any]:
+def ends(dimension: Dimension) -> list[Any]:
     """The values that stand for all: both ends, or every choice, but of many numbers the least and the greatest."""
     if not isinstance(dimension, Choice):
         kind = int if isinstance(dimension, Int) else float
@@ -423,7 +431,7 @@ def _check_some_fit(space: Space, settings: Mapping[str, Any], experiment: Exper
         drawn = dict(settings)
         for path in ordered(space):
             if path not in drawn and active(space[path], drawn):
-                drawn[path] = draw.choice(_ends(space[path]))
+                drawn[path] = draw.choice(ends(space[path]))
         error = _refusal(experiment, drawn)
         if error is None:
             return
@@ -433,7 +441,7 @@ def _check_some_fit(space: Space, settings: Mapping[str, Any], experiment: Exper
 
 def _refusal(experiment: Experiment, settings: Mapping[str, Any]) -> ConfigError | None:
     try:
-        config.check(_assigned(experiment, settings))
+        config.check(assigned(experiment, settings))
     except ConfigError as error:
         return error
     return None
