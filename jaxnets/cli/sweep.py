@@ -12,7 +12,9 @@ _SEARCHERS = "random, quasi, grid, tpe, gp, cmaes or nsga2"
 
 
 def _sweep_options(sweep: Parser) -> None:
-    sweep.add_argument("config", help="a Python file that ends in experiment = Experiment(...), and may have a space = {…}")
+    sweep.add_argument(
+        "config", help="a Python file that ends in experiment = Experiment(...), and may have a space = {…}"
+    )
     sweep.add_argument(
         "--over",
         nargs="+",
@@ -22,7 +24,9 @@ def _sweep_options(sweep: Parser) -> None:
         help="what varies: optim.lr=log(1e-4,1e-1) model.width=choice(64,128) seed=range(5) "
         '"optim.momentum=uniform(0,0.99) if optim=sgd"',
     )
-    sweep.add_argument("--trials", required=True, metavar="N", help="how many there are to be; +N adds to those asked for before")
+    sweep.add_argument(
+        "--trials", required=True, metavar="N", help="how many there are to be; +N adds to those asked for before"
+    )
     sweep.add_argument("--name", help="of the sweep (default: that of the config)")
     sweep.add_argument("--sweep-dir", type=Path, metavar="DIR", help="the sweep's folder (default: sweeps/NAME)")
     sweep.add_argument("--searcher", default="tpe", metavar="NAME", help=f"{_SEARCHERS} (default: tpe)")
@@ -38,21 +42,29 @@ def _sweep_options(sweep: Parser) -> None:
     )
     sweep.add_argument("--eta", type=int, default=3, metavar="N", help="asha, halving: one of N goes on (default: 3)")
     sweep.add_argument("--least", type=int, metavar="STEPS", help="no trial ends before (default: a 27th of a trial)")
-    sweep.add_argument("--form", default="auto", choices=("auto", "lanes", "queue"), help="how trials of one program run")
+    sweep.add_argument(
+        "--form", default="auto", choices=("auto", "lanes", "queue"), help="how trials of one program run"
+    )
     sweep.add_argument("--lanes", type=int, metavar="N", help="trials at once, at most (default: what fits, up to 256)")
-    sweep.add_argument("--storage", metavar="URL", help="sqlite:///…, postgresql://… or grpc://… (default: a file in DIR)")
+    sweep.add_argument(
+        "--storage", metavar="URL", help="sqlite:///…, postgresql://… or grpc://… (default: a file in DIR)"
+    )
     sweep.add_argument("--sweep-seed", type=int, default=0, metavar="S", help="of the searcher (default: 0)")
     sweep.add_argument(
-        "--allow", nargs="+", default=[], metavar="WHAT", help="space, or config paths, that may differ from the sweep's"
+        "--allow",
+        nargs="+",
+        default=[],
+        metavar="WHAT",
+        help="space, or config paths, that may differ from the sweep's",
     )
     sweep.add_argument("--quiet", action="store_true", help="print the result alone")
 
 
 def _sweep(given: argparse.Namespace, settings: Settings) -> int:
     from jaxnets import compilation, config
+    from jaxnets.sweep import sweep
     from jaxnets.sweep.live import Live
     from jaxnets.sweep.space import of_file, parse
-    from jaxnets.sweep import sweep
 
     base = config.assign(config.load(given.config), settings)
     space = of_file(given.config) | dict(map(parse, given.over))

@@ -17,7 +17,9 @@ _REPEATS = ("seeds", "folds", "splits")
 
 def _train_options(train: Parser) -> None:
     train.add_argument("config", nargs="?", help="a Python file that ends in experiment = Experiment(...)")
-    train.add_argument("--from-sweep", metavar="SWEEP", help="in place of a config: a trial of this sweep, by name or folder")
+    train.add_argument(
+        "--from-sweep", metavar="SWEEP", help="in place of a config: a trial of this sweep, by name or folder"
+    )
     train.add_argument("--best", action="store_true", help="of the sweep: its best trial")
     train.add_argument("--trial", type=int, metavar="N", help="of the sweep: this trial")
     train.add_argument(
@@ -119,7 +121,9 @@ def _train_here(given: argparse.Namespace, settings: Settings) -> int:
 def _given(given: argparse.Namespace, settings: Settings) -> Any:
     """The experiment of a config, or of a trial of a sweep, with settings; `given.config` names it from here on."""
     if (given.config is None) == (given.from_sweep is None):
-        raise UsageError("give a config, or --from-sweep SWEEP with --best or --trial N: one of the two; see jaxnets train --help")
+        raise UsageError(
+            "give a config, or --from-sweep SWEEP with --best or --trial N: one of the two; see jaxnets train --help"
+        )
     if given.from_sweep is None:
         if given.best or given.trial is not None:
             raise UsageError("--best and --trial choose from a sweep; give it with --from-sweep SWEEP")

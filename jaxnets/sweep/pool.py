@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxnets import data, metrics
+from jaxnets import data
 from jaxnets.config import Experiment
 from jaxnets.loop import better
 from jaxnets.step import larger_is_better, results
-from jaxnets.sweep.program import Program, Slots
+from jaxnets.sweep.program import Program
 from jaxnets.sweep.stopping import Population, Rule
 from jaxnets.sweep.trial import Outcome, Progress, Trial
 from jaxnets.types import PyTree
@@ -59,7 +59,7 @@ class Pool:
         self.larger = larger_is_better(self.task, self.loop.monitor)
         self.lanes: list[Progress | None] = [None] * max(program.lanes, 1)
         self.experiments: list[Experiment] = [program.experiment] * len(self.lanes)
-        self.slots: Slots | None = None
+        self.slots: Any = None  # Slots, once there are trials
         self.numbers: Any = None
         self.seconds_a_step: float | None = None
         self.seconds = {"training": 0.0, "evaluating": 0.0}
@@ -90,7 +90,7 @@ class Pool:
         if not fresh.any():
             return
         self.numbers = self.program.numbers(self.experiments)
-        whole = fresh.all() or self.slots is None
+        whole = bool(fresh.all()) or self.slots is None
         self.slots = self.program.start(self.numbers) if whole else self.program.refill(self.slots, self.numbers, fresh)
 
     def _compact(self) -> None:
@@ -203,12 +203,13 @@ class Pool:
         stopped = self._stopped(due, figures) - ended
         self._exploit([(lane, one) for lane, one in due if lane not in ended])
         done = [
-            self._outcome(lane, self.lanes[lane], "pruned", {}, why=f"stopped at step {self.lanes[lane].step}")
-            for lane in sorted(stopped)
+            self._outcome(lane, one, "pruned", {}, why=f"stopped at step {one.step}")
+            for lane, one in due
+            if lane in stopped
         ]
         if ended:
             tests = self._figures(self.slots.best, "test", sorted(ended))
-            done += [self._complete(lane, tests[lane]) for lane in sorted(ended)]
+            done += [self._complete(lane, one, tests[lane]) for lane, one in due if lane in ended]
         self.seconds["evaluating"] += time.perf_counter() - began
         self.actions.done(done) if done else None
 
@@ -275,8 +276,7 @@ class Pool:
             self.slots = self.slots._replace(train=train)
             self.numbers = self.program.numbers(self.experiments)
 
-    def _complete(self, lane: int, test: dict[str, float]) -> Outcome:
-        one = self.lanes[lane]
+    def _complete(self, lane: int, one: Progress, test: dict[str, float]) -> Outcome:
         step = one.best_step if self.loop.keep_best else one.step
         valid = dict(one.curve)[step]
         lost = not math.isfinite(valid["loss"])

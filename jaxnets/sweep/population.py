@@ -30,4 +30,3 @@ def _near(dimension: Dimension, value: Any, draw: random.Random) -> Any:
         case Uniform(low, high):
             return min(max(value + (factor - 1) * max(abs(value), (high - low) / 4), low), high)
     return value
-

@@ -98,13 +98,14 @@ class Program:
         keep = self._jit(self._kept, (lane, lane, lane), lane, donate=(0,))
         lowered = {
             "first": first.lower(numbers),
-            "advance": self._jit(self._block, at, (lane, each), donate=(0,)).lower(slots.train, numbers, fixed, rows, count),
+            "advance": self._jit(self._block, at, (lane, each), donate=(0,)).lower(
+                slots.train, numbers, fixed, rows, count
+            ),
             "view": self._jit(self._mapped(self._seen), (lane, lane), lane).lower(slots.train, numbers),
             "score": self._lowered_score(slots.best, numbers),
             "keep": keep.lower(slots.best, slots.best, mask),
         }
-        if self.lanes and not self.shared:
-            lowered["select"] = keep.lower(slots, slots, mask)
+        self._select = keep  # compiled where a lane is refilled for the first time
         with ThreadPoolExecutor(len(lowered)) as pool:
             compiled = dict(zip(lowered, pool.map(lambda one: one.compile(), lowered.values()), strict=True))
         self._programs: dict[str, Any] = compiled
@@ -139,7 +140,9 @@ class Program:
         if self.lanes and not self.together:  # each lane for itself, so that its params stay in the cache
             one = functools.partial(self._steps, self._step)
             rows = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 1, 0), feed)
-            train, finite = jax.lax.map(lambda lane: one(lane[0], lane[1], fixed, lane[2], count), (train, numbers, rows))
+            train, finite = jax.lax.map(
+                lambda lane: one(lane[0], lane[1], fixed, lane[2], count), (train, numbers, rows)
+            )
             return train, finite.T
         each = jax.vmap(self._step, in_axes=(0, 0, None, None if self.shared else 0)) if self.lanes else self._step
         return self._steps(each, train, numbers, fixed, feed, count)
@@ -181,7 +184,9 @@ class Program:
 
         def body(index: Any, rows: PyTree) -> PyTree:
             found = self._scored(view, numbers, batch(index))
-            return jax.tree.map(lambda row, new: row.at[:, index].set(new) if axis else row.at[index].set(new), rows, found)
+            return jax.tree.map(
+                lambda row, new: row.at[:, index].set(new) if axis else row.at[index].set(new), rows, found
+            )
 
         return jax.lax.fori_loop(0, count, body, rows)
 
@@ -231,7 +236,9 @@ class Program:
         if not self.lanes:
             columns = [column[0] for column in columns]
         structure = jax.tree.structure(self.experiment)
-        return self._put(jax.tree.unflatten(structure, columns), PartitionSpec(_TRIAL) if self.lanes else PartitionSpec())
+        return self._put(
+            jax.tree.unflatten(structure, columns), PartitionSpec(_TRIAL) if self.lanes else PartitionSpec()
+        )
 
     def start(self, numbers: Experiment) -> Slots:
         """Every lane before its first step."""
@@ -239,10 +246,10 @@ class Program:
 
     def refill(self, slots: Slots, numbers: Experiment, fresh: np.ndarray) -> Slots:
         """The lanes that are `fresh` (lanes,) before their first step, the others as they are."""
-        return self._programs["select"](slots, self.start(numbers), self._mask(fresh))
+        return self._select(slots, self.start(numbers), self._mask(fresh))
 
     def take(self, slots: Slots, lanes: np.ndarray) -> Slots:
-        """Lane i becomes what lane `lanes[i]` is: an exploited population, or the lanes that a smaller program goes on with."""
+        """Lane i becomes what lane `lanes[i]` is, as a population needs it, or a smaller program that goes on."""
         spec = PartitionSpec(_TRIAL)
         taken = jax.jit(lambda slots, lanes: jax.tree.map(lambda leaf: leaf[lanes], slots))(slots, lanes)
         return self._put(taken, spec) if len(self.devices) > 1 else taken
@@ -250,12 +257,16 @@ class Program:
     def advance(self, slots: Slots, numbers: Experiment, feed: PyTree, count: int) -> tuple[Slots, jax.Array]:
         """`count` steps, and which were finite (length, lanes)."""
         spec = PartitionSpec(None, _TRIAL) if self.lanes and not self.shared else PartitionSpec()
-        train, finite = self._programs["advance"](slots.train, numbers, self.fixed, self._put(feed, spec), self._count(count))
+        train, finite = self._programs["advance"](
+            slots.train, numbers, self.fixed, self._put(feed, spec), self._count(count)
+        )
         return slots._replace(train=train), finite
 
     def blank_feed(self) -> PyTree:
         """Rows to measure with: the first example, again and again."""
-        return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), jax.tree.map(self._feed_shape, self._one_row()))
+        return jax.tree.map(
+            lambda leaf: np.zeros(leaf.shape, leaf.dtype), jax.tree.map(self._feed_shape, self._one_row())
+        )
 
     def view(self, slots: Slots, numbers: Experiment) -> tuple[PyTree, PyTree]:
         """What evaluation looks at now."""
@@ -298,7 +309,10 @@ class Program:
             return None
         return {
             name: (
-                self._put(jax.tree.map(lambda *leaves: np.stack(leaves), *batches, *batches[:1] * (most - len(batches))), PartitionSpec()),
+                self._put(
+                    jax.tree.map(lambda *leaves: np.stack(leaves), *batches, *batches[:1] * (most - len(batches))),
+                    PartitionSpec(),
+                ),
                 len(batches),
             )
             for name, batches in found.items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ class Record:
         before = read_json(folder / SWEEP) if (folder / SWEEP).exists() else {}
         self.before: dict[str, float] = before.get("seconds", {})
         self.old_groups: list[dict[str, Any]] = before.get("groups", [])
-        self.spent = Counter[str]()
+        self.spent: dict[str, float] = defaultdict(float)
         self.groups: list[dict[str, Any]] = []
         self.written, self.cost = 0.0, 0.0
 

@@ -104,7 +104,9 @@ def sweep(
     folder = Path(folder or Path("sweeps") / name)
     given = {"eta": eta, "least": least, "form": form, "lanes": lanes, "seed": seed, "source": source}
     with Signals() as signals:
-        begun = _begin(experiment, space, name, folder, objectives, searcher, stopping, storage, tuple(allow), seed, say)
+        begun = _begin(
+            experiment, space, name, folder, objectives, searcher, stopping, storage, tuple(allow), seed, say
+        )
         begun.study.want(trials)
         return _Sweep(begun, given, signals, say=say, show=show).run()
 
@@ -140,7 +142,9 @@ def _begin(
     config.check(experiment)
     check(space, experiment)
     if stopping not in STOPPINGS:
-        raise UsageError(f"--stopping {stopping} is not allowed; use one of {', '.join(STOPPINGS)}{near(stopping, STOPPINGS)}")
+        raise UsageError(
+            f"--stopping {stopping} is not allowed; use one of {', '.join(STOPPINGS)}{near(stopping, STOPPINGS)}"
+        )
     plan = experiment.plan
     if plan.fsdp != 1 or plan.tensor != 1:
         raise ConfigError(
@@ -148,7 +152,9 @@ def _begin(
             "has one; set both to 1, or train such runs one by one with jaxnets train"
         )
     if experiment.loop.nonfinite == "rollback":
-        raise ConfigError("loop.nonfinite rollback needs checkpoints, which trials of a sweep do not have; use abort or skip")
+        raise ConfigError(
+            "loop.nonfinite rollback needs checkpoints, which trials of a sweep do not have; use abort or skip"
+        )
     dataset = admit_data(experiment, say=say)
     found = tuple(_objective(one, experiment, dataset) for one in objectives)
     folder.mkdir(parents=True, exist_ok=True)
@@ -159,7 +165,11 @@ def _begin(
         objectives=found,
         searcher=searcher,
         seed=seed,
-        fixed={"experiment": json.loads(config.dump(experiment)), "stopping": stopping, "data": dataset.schema.fingerprint},
+        fixed={
+            "experiment": json.loads(config.dump(experiment)),
+            "stopping": stopping,
+            "data": dataset.schema.fingerprint,
+        },
         allow=allow,
     )
     return _Begun(name, experiment, space, folder, study, found, searcher, stopping, dataset, began)
@@ -244,7 +254,9 @@ class _Sweep:
             )
             group.told = self.record.chosen(group.chosen, group.settings)
             self._tell_chosen(group)
-            group.pool = Pool(group.chosen.program, rule=self._rule(group), judged=self._judged(), actions=self._actions(group))
+            group.pool = Pool(
+                group.chosen.program, rule=self._rule(group), judged=self._judged(), actions=self._actions(group)
+            )
         assert group.pool is not None
         before = dict(group.pool.seconds)
         try:
@@ -263,7 +275,9 @@ class _Sweep:
         how = f"{program.lanes} lanes" if program.together else "a queue"
         self.say(f"{words}: {how} on {len(program.devices)} device(s): {chosen.why}")
         if program.shared:
-            self.say("  the data is not on the device: all lanes see the same batches, and a free lane waits for the others")
+            self.say(
+                "  the data is not on the device: all lanes see the same batches, and a free lane waits for the others"
+            )
 
     def _rule(self, group: _Group) -> Rule:
         admitted = group.admitted

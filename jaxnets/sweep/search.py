@@ -311,7 +311,7 @@ class Study:
             else:
                 yield trial
 
-    def _limit(self) -> float:
+    def _limit(self) -> int | float:
         """The number of trials after which there are no more."""
         wanted = self._attributes().get(_WANTED, math.inf)
         return wanted if self._points is None else min(wanted, self._grid_from + len(self._points))

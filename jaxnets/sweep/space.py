@@ -17,6 +17,7 @@ import math
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from jaxnets import config
@@ -194,7 +195,9 @@ def check(space: Mapping[str, Any], experiment: Experiment) -> None:
 def of_file(path: str | Path) -> dict[str, Dimension]:
     """The `space` of a config file, empty if it has none. Raises ConfigError if it is no mapping of dimensions."""
     found = config.definitions(path).get("space", {})
-    if not isinstance(found, Mapping) or not all(isinstance(one, Log | Uniform | Int | Choice) for one in found.values()):
+    if not isinstance(found, Mapping) or not all(
+        isinstance(one, Log | Uniform | Int | Choice) for one in found.values()
+    ):
         raise ConfigError(f"space in {path} is {found!r}; give a dict of dotted paths and one of {_FORMS} each")
     return dict(found)
 

@@ -62,7 +62,8 @@ def test_models(name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", [n if n in ("Prodigy", "ScheduleFreeAdamW") else pytest.param(n, marks=pytest.mark.slow) for n in OPTIMIZERS]
+    "name",
+    [n if n in ("Prodigy", "ScheduleFreeAdamW") else pytest.param(n, marks=pytest.mark.slow) for n in OPTIMIZERS],
 )
 def test_optimizers(name, tmp_path):
     kind = OPTIMIZERS[name]

@@ -1,9 +1,7 @@
 """A trial in a pool against the same experiment trained alone: the same bits in a queue, the same figures in lanes."""
 
-import dataclasses
 import json
 
-import numpy as np
 import pytest
 from small import experiment, loop
 
@@ -116,7 +114,9 @@ def test_the_last_trials_move_to_a_smaller_program():
 
     program = Program(admit(base), lanes=4)
     program.compile_seconds = 0.0
-    actions = Actions(more, lambda done: found.update({o.trial.number: o for o in done}), lambda r: False, smaller=smaller)
+    actions = Actions(
+        more, lambda done: found.update({o.trial.number: o for o in done}), lambda r: False, smaller=smaller
+    )
     Pool(program, rule=Never(), judged="loss", actions=actions).run()
     assert made == [1]
     assert found[4].curve == [(s, pytest.approx(f, rel=1e-4)) for s, f in alone[4].curve]

@@ -1,19 +1,15 @@
 """A sweep from the first trial to the last: continued, extended, stopped, shared, refused, promoted."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from small import experiment, loop
 
-from jaxnets import cli, config
 from jaxnets.errors import ConfigError, UsageError
-from jaxnets.models import MLP
 from jaxnets.run import run
 from jaxnets.sweep import Choice, Log, Range, Uniform, sweep
 from jaxnets.sweep.promotion import promoted
@@ -62,15 +58,15 @@ def test_another_space_is_refused_and_nothing_is_lost(tmp_path):
 
 def test_the_best_trial_is_a_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    figures = swept(tmp_path / "sweeps" / "s", form="queue")
-    found, words = promoted("s")
+    figures = swept(tmp_path / "sweeps" / "first", form="queue")
+    found, words = promoted("first")
     result = run(found, tmp_path / "run").figures
     assert result["valid"]["loss"] == pytest.approx(figures["best"]["values"][0], rel=1e-6)
     assert f"trial {figures['best']['number']}" in words
     with pytest.raises(UsageError, match="perhaps you meant"):
-        promoted("t")
+        promoted("frist")
     with pytest.raises(UsageError, match="has no trial 9"):
-        promoted("s", trial=9)
+        promoted("first", trial=9)
 
 
 def test_shapes_make_groups_and_each_is_compiled_once(tmp_path):
@@ -101,11 +97,16 @@ def test_a_trial_that_cannot_be_fails_alone(tmp_path):
     from jaxnets.data import Data
     from jaxnets.models import ViT
 
-    base = experiment(model=ViT(patch=4, width=8, depth=1, heads=2, mlp_width=8), data=Data(source="digits", batch_size=8),
-                      loop=loop(**SHORT | {"steps": 2, "eval_every": 2}))  # fmt: skip
-    figures = swept(tmp_path, base=base, trials=2, space={"model.heads": Choice(2, 4), "model.width": Choice(8, 6)},
-                    searcher="grid")  # fmt: skip
-    assert [one["state"] for one in figures["trials"]].count("failed") <= 1
+    base = experiment(
+        model=ViT(patch=4, width=8, depth=1, heads=2, mlp_width=8),
+        data=Data(source="digits", batch_size=8),
+        loop=loop(**SHORT | {"steps": 2, "eval_every": 2}),
+    )
+    space = {"model.heads": Choice(2, 4), "model.width": Choice(8, 6)}
+    figures = swept(tmp_path, base=base, trials=4, space=space, searcher="grid")
+    failed = [one for one in figures["trials"] if one["state"] == "failed"]
+    assert [one["settings"] for one in failed] == [{"model.heads": 4, "model.width": 6}]
+    assert "does not divide" in failed[0]["why"] and len(figures["trials"]) == 4
 
 
 CONFIG = """
