@@ -36,11 +36,17 @@ def quasi_settings(space: Space, *, seed: int, number: int) -> dict[str, Any]:
 
 
 def grid(space: Space) -> list[dict[str, Any]]:
-    """Every combination of values. Raises UsageError for a dimension without an end of values, or too many points.
+    """Every combination of values.
 
     >>> grid({"optim": Choice("adamw", "sgd"), "optim.momentum": Choice(0.5, 0.9, when=("optim", "sgd"))})
     [{'optim': 'adamw'}, {'optim': 'sgd', 'optim.momentum': 0.5}, {'optim': 'sgd', 'optim.momentum': 0.9}]
     """
+    check_grid(space)
+    return list(_points(space, ordered(space), {}))
+
+
+def check_grid(space: Space) -> None:
+    """Raises UsageError for a dimension without an end of values, or too many points."""
     for path, dimension in space.items():
         if isinstance(dimension, Log | Uniform):
             raise UsageError(
@@ -49,10 +55,7 @@ def grid(space: Space) -> list[dict[str, Any]]:
             )
     size = math.prod(len(_values(dimension)) for dimension in space.values())
     if size > MOST_POINTS:
-        raise UsageError(
-            f"the grid has {size} points, more than {MOST_POINTS}; give fewer values or another --searcher"
-        )
-    return list(_points(space, ordered(space), {}))
+        raise UsageError(f"the grid has {size} points, above {MOST_POINTS}; give fewer values or another --searcher")
 
 
 def value_at(dimension: Dimension, share: float) -> Any:

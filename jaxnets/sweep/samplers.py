@@ -11,9 +11,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from jaxnets.sweep.space import Choice, Dimension, Int, Log, Space, Uniform, active, ordered
-from jaxnets.sweep.storage import needed
 
-# Two processes that open a study at once draw from the numbers of their own first trials.
 _FIRST_RANDOM = 10  # trials before there is something to learn from
 
 
@@ -50,10 +48,8 @@ def sampler(searcher: str, space: Space, *, seed: int, batch: int) -> optuna.sam
                     constant_liar=True,  # what runs counts as bad, so that a batch spreads
                 )
             case "gp":
-                needed("torch", extra="gp", purpose="for the searcher gp")
                 return samplers.GPSampler(seed=seed, n_startup_trials=_FIRST_RANDOM, warn_independent_sampling=False)
             case "cmaes":
-                needed("cmaes", extra="sweep", purpose="for the searcher cmaes")
                 return samplers.CmaEsSampler(
                     seed=seed, popsize=_population(space, batch), warn_independent_sampling=False
                 )

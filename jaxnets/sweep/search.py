@@ -55,7 +55,7 @@ class Told(NamedTuple):
 
     number: int
     state: str  # complete, pruned, failed
-    values: Sequence[float] | None = None
+    values: Sequence[int | float] | None = None
     attributes: Mapping[str, Any] = {}  # JSON
 
 
@@ -89,7 +89,7 @@ class Study:
         seed: int = 0,
         fixed: Mapping[str, Any],
         allow: Sequence[str] = (),
-        patience: float = 60.0,
+        patience: int | float = 60.0,
     ) -> Study:
         """Makes the study, or goes on with the one of that name.
 
@@ -114,7 +114,7 @@ class Study:
         objectives: tuple[Objective, ...],
         searcher: str,
         seed: int,
-        patience: float,
+        patience: int | float,
     ) -> None:
         self.name, self.space, self.objectives = name, space, objectives
         self.searcher, self.seed = searcher, seed
@@ -153,7 +153,7 @@ class Study:
         self,
         number: int,
         state: str,
-        values: Sequence[float] | None = None,
+        values: Sequence[int | float] | None = None,
         attributes: Mapping[str, Any] | None = None,
     ) -> bool:
         """What came of a trial; False if it was told before, by whoever had it then, and this is not counted."""
@@ -492,6 +492,10 @@ def check_searcher(searcher: str, space: Space, objectives: Sequence[Objective])
             f"searcher cmaes moves in at least two numbers (log, uniform, int, without a condition), and the space has "
             f"{', '.join(numbers) or 'none'}; use tpe"
         )
+    if searcher == "grid":
+        draws.check_grid(space)
+    if searcher == "cmaes":
+        needed("cmaes", extra="sweep", purpose="for the searcher cmaes")
     if searcher == "gp":
         needed("torch", extra="gp", purpose="for the searcher gp")
 
