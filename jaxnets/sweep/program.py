@@ -75,6 +75,7 @@ class Program:
         self.fixed = self._put((arrays, admitted.teacher), PartitionSpec())
         with self._naming():
             self._compile()
+        self._kept_batches: dict[str, list[PyTree]] = {}
         self.compile_seconds = time.perf_counter() - began
 
     def measured(self, task: Task) -> dict[str, Metric]:
@@ -133,17 +134,22 @@ class Program:
         arrays, teacher = fixed
         batch = data.gather(arrays, row, window=self.train.window, stride=self.train.stride) if self.on_device else row
         train, sums = experiment_step(train, batch, numbers, schema=self.schema, teacher=teacher)
-        return train, sums["health"]["finite"]
+        told = {"finite": sums["health"]["finite"]}
+        return train, told if self.together else told | {"sums": sums}
 
     def _block(self, train: TrainState, numbers: Experiment, fixed: PyTree, feed: PyTree, count: Any) -> Any:
-        """`count` steps of a feed: the state after them, and which of them were finite."""
+        """`count` steps of a feed: the state after them, and which of them were finite.
+
+        A queue gives all sums as well, though nobody reads them: without them XLA fuses the step in another way than
+        that of `train`, which moves last bits (of schedule-free AdamW).
+        """
         if self.lanes and not self.together:  # each lane for itself, so that its params stay in the cache
             one = functools.partial(self._steps, self._step)
             rows = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 1, 0), feed)
-            train, finite = jax.lax.map(
+            train, told = jax.lax.map(
                 lambda lane: one(lane[0], lane[1], fixed, lane[2], count), (train, numbers, rows)
             )
-            return train, finite.T
+            return train, told | {"finite": told["finite"].T}
         each = jax.vmap(self._step, in_axes=(0, 0, None, None if self.shared else 0)) if self.lanes else self._step
         return self._steps(each, train, numbers, fixed, feed, count)
 
@@ -152,11 +158,12 @@ class Program:
         told = jax.eval_shape(step, train, numbers, fixed, row)[1]
 
         def body(index: Any, carry: Any) -> Any:
-            train, finite = carry
-            train, more = step(train, numbers, fixed, jax.tree.map(lambda leaf: leaf[index], feed))
-            return train, finite.at[index].set(more)
+            train, rows = carry
+            train, told = step(train, numbers, fixed, jax.tree.map(lambda leaf: leaf[index], feed))
+            return train, jax.tree.map(lambda row, value: row.at[index].set(value), rows, told)
 
-        return jax.lax.fori_loop(0, count, body, (train, jnp.ones((self.length, *told.shape), bool)))
+        rows = jax.tree.map(lambda leaf: jnp.zeros((self.length, *leaf.shape), leaf.dtype), told)
+        return jax.lax.fori_loop(0, count, body, (train, rows))
 
     def _seen(self, train: TrainState, numbers: Experiment) -> tuple[PyTree, PyTree]:
         return evaluation_params(build(numbers, self.schema).optimizer, train), train.state
@@ -257,10 +264,10 @@ class Program:
     def advance(self, slots: Slots, numbers: Experiment, feed: PyTree, count: int) -> tuple[Slots, jax.Array]:
         """`count` steps, and which were finite (length, lanes)."""
         spec = PartitionSpec(None, _TRIAL) if self.lanes and not self.shared else PartitionSpec()
-        train, finite = self._programs["advance"](
+        train, told = self._programs["advance"](
             slots.train, numbers, self.fixed, self._put(feed, spec), self._count(count)
         )
-        return slots._replace(train=train), finite
+        return slots._replace(train=train), told["finite"]
 
     def blank_feed(self) -> PyTree:
         """Rows to measure with: the first example, again and again."""
@@ -279,8 +286,8 @@ class Program:
     def score(self, view: tuple[PyTree, PyTree], numbers: Experiment, split: str) -> Iterator[PyTree]:
         """The metric sums (lanes, …) of each batch of a split, on the host."""
         if self._stacked is None:
-            for batch in self._batches(split):
-                yield jax.device_get(self._programs["score"](view, numbers, self._put(batch, PartitionSpec())))
+            for batch in self._placed(split):
+                yield jax.device_get(self._programs["score"](view, numbers, batch))
             return
         batches, count = self._stacked[split]
         sums = jax.device_get(self._programs["score"](view, numbers, batches, self._count(count)))
@@ -299,9 +306,12 @@ class Program:
 
     @functools.cached_property
     def _stacked(self) -> dict[str, tuple[PyTree, int]] | None:
-        """{split: (its batches, as many as the longer one has; their number)} on the devices, if they are small."""
+        """{split: (its batches, as many as the longer one has; their number)} on the devices, if they are small.
+
+        A program of one trial measures batch by batch, as `train` does, since a loop around it may move last bits.
+        """
         splits = {name: self.admitted.dataset.splits[name] for name in ("valid", "test")}
-        if not self.on_device or any(part.reader is not None for part in splits.values()):
+        if not self.lanes or not self.on_device or any(part.reader is not None for part in splits.values()):
             return None
         found = {name: list(self._batches(name)) for name in splits}
         most = max(map(len, found.values()))
@@ -323,6 +333,17 @@ class Program:
         part, valid = self.admitted.dataset.splits[split], self.admitted.dataset.splits["valid"]
         size = min(self.batch_size, valid.length)
         return data.evaluation_batches(part, size, workers=data.workers_of(self.experiment.data.workers))
+
+    def _placed(self, split: str) -> Iterator[PyTree]:
+        """The evaluation batches of a split on the devices, where they stay if they are small and in memory."""
+        if split in self._kept_batches:
+            return iter(self._kept_batches[split])
+        batches = (self._put(batch, PartitionSpec()) for batch in self._batches(split))
+        part = self.admitted.dataset.splits[split]
+        if self.on_device and part.reader is None and part.length * self._row_bytes() < _STACKED_BYTES:
+            self._kept_batches[split] = list(batches)
+            return iter(self._kept_batches[split])
+        return batches
 
     def _evaluation_shapes(self) -> PyTree:
         if self._stacked is not None:

@@ -28,7 +28,7 @@ MODELS = {
     "vit": {"model": ViT(patch=4, width=8, depth=2, heads=2, mlp_width=16, dropout=0.1), "data": IMAGES},
     "gpt": {
         "model": GPT(context=16, width=8, depth=2, heads=2),
-        "data": Data(source="python_text", batch_size=4, context=16),
+        "data": Data(source="python_text", batch_size=64, context=16),
         "task": LanguageModelling(),
     },
 }
@@ -36,18 +36,21 @@ OPTIMIZERS = {kind.__name__: kind for kind in typing.get_args(optim.Optim)}
 
 
 def compared(base, folder, path, values):
-    """Trials over a number and seeds, alone, queued and in lanes: (figures alone, queue, lanes)."""
+    """Trials over a number and seeds, alone, queued and in lanes: (figures alone, queued, several a call, lanes)."""
     some = trials(base, **{path: values, "seed": [3, 4]})
     alone = []
     for number, one in enumerate(some):
         run(one.experiment, folder / str(number))
         alone.append(evaluations(folder / str(number)))
-    queue, lanes = trained(base, some)[0], trained(base, some, lanes=2)[0]
-    return alone, [queue[n].curve for n in range(2)], [lanes[n].curve for n in range(2)]
+    queue, several = trained(base, some)[0], trained(base, some, lanes=2, together=False)[0]
+    lanes = trained(base, some, lanes=2)[0]
+    return alone, *([found[n].curve for n in range(2)] for found in (queue, several, lanes))
 
 
-def agree(alone, queue, lanes):
+def agree(alone, queue, several, lanes):
     assert queue == alone
+    for one, other in zip(alone, several, strict=True):
+        assert one == [(step, pytest.approx(figures, rel=1e-6, abs=1e-7)) for step, figures in other]
     for one, other in zip(alone, lanes, strict=True):
         assert one[-1][1]["loss"] == pytest.approx(other[-1][1]["loss"], rel=1e-3)
 
@@ -56,8 +59,8 @@ def agree(alone, queue, lanes):
 @pytest.mark.parametrize("name", MODELS)
 def test_models(name, tmp_path):
     base = experiment(**{"optim": AdamW(lr=1e-2), "loop": loop(**SIX)} | MODELS[name])
-    alone, queue, lanes = compared(base, tmp_path, "optim.lr", [0.01, 0.003])
-    agree(alone, queue, lanes)
+    alone, queue, several, lanes = compared(base, tmp_path, "optim.lr", [0.01, 0.003])
+    agree(alone, queue, several, lanes)
     assert abs(alone[0][-1][1]["loss"] - alone[1][-1][1]["loss"]) > 1e-3 * alone[0][-1][1]["loss"]
 
 

@@ -22,7 +22,7 @@ def trials(base, **columns):
     return [Trial(n, config.assign(base, [(p, repr(v)) for p, v in row.items()]), row) for n, row in enumerate(rows)]
 
 
-def trained(base, waiting, *, lanes=0, stopping=None, look=lambda running: False):
+def trained(base, waiting, *, lanes=0, together=True, stopping=None, look=lambda running: False):
     """{number: Outcome} of these trials in a pool."""
     waiting, found = list(waiting), {}
 
@@ -34,7 +34,7 @@ def trained(base, waiting, *, lanes=0, stopping=None, look=lambda running: False
         found.update({one.trial.number: one for one in outcomes})
 
     pool = Pool(
-        Program(admit(base), lanes=lanes), rule=stopping or Never(), judged="loss", actions=Actions(more, done, look)
+        Program(admit(base), lanes=lanes, together=together), rule=stopping or Never(), judged="loss", actions=Actions(more, done, look)
     )
     pool.run()
     return found, pool
