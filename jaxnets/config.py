@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import math
 import runpy
@@ -182,20 +183,25 @@ def load(path: str | Path) -> Experiment:
 
     Raises ConfigError if the file is missing, fails, or has no `experiment = Experiment(...)`.
     """
-    path = Path(path)
-    if not path.is_file():
-        hint = near(str(path), [str(other) for other in path.parent.glob("*.py")])
-        raise ConfigError(f"config {str(path)!r} is not a file{hint}; give a Python file that ends in an Experiment")
-    try:
-        names = runpy.run_path(str(path))
-    except (Exception, SystemExit) as error:
-        raise ConfigError(f"config {path} fails with {type(error).__name__}: {error}; it must run as Python") from error
+    names = definitions(path)
     experiment = names.get("experiment")
     if not isinstance(experiment, Experiment):
         raise ConfigError(
             f"config {path} holds experiment = {type(experiment).__name__}; it must end in experiment = Experiment(...)"
         )
     return experiment
+
+
+def definitions(path: str | Path) -> dict[str, Any]:
+    """All that a config file defines: it is Python and is run. Raises ConfigError if it is missing or fails."""
+    path = Path(path)
+    if not path.is_file():
+        hint = near(str(path), [str(other) for other in path.parent.glob("*.py")])
+        raise ConfigError(f"config {str(path)!r} is not a file{hint}; give a Python file that ends in an Experiment")
+    try:
+        return runpy.run_path(str(path))
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"config {path} fails with {type(error).__name__}: {error}; it must run as Python") from error
 
 
 def to_json(value: Any) -> Any:
@@ -320,6 +326,7 @@ def _switch(value: Any, variants: list[type], path: str, text: str) -> Any:
     return dataclasses.replace(new, **kept)
 
 
+@functools.cache  # resolving annotations takes longer than all else that `check` does
 def _field_types(kind: type) -> dict[str, Any]:
     return typing.get_type_hints(kind) if dataclasses.is_dataclass(kind) else {}
 

@@ -36,7 +36,7 @@ ORDER = (
     ("admission", "dispatch", "report", "warm_start"),
     ("draft",),
     ("run", "predictions", "rehearsal", "range_test", "continuations", "catalogue", "contents", "watch"),
-    ("batch_size", "series"),
+    ("batch_size", "series", "sweep"),
     ("forecast",),
     ("launch",),
     ("cli", "__init__"),
