@@ -262,7 +262,7 @@ def tell(one: Found) -> None:
     sweep, trials = one["sweep"], one["trials"]
     parts = ", ".join(f"{name} {seconds:.2f}" for name, seconds in sweep.items() if name != "wall")
     whole = one["seconds"]
-    print(f"  jaxnets: {sweep['wall']:.2f} s wall ({whole['wall']:.2f} with all, {whole['cpu']:.2f} s of CPU): {parts}; "
+    print(f"  jaxnets: {sweep['wall']:.2f} s wall ({whole['wall']:.2f} with all, {whole['cpu']:.2f} of CPU): {parts}; "
           f"engine {1000 * sweep['engine'] / trials:.2f} ms a trial; {one['failed']} failed")  # fmt: skip
     large = [seconds for seconds in one["compiled"] if seconds > 0.1]
     print(f"    {len(large)} programs of more than 0.1 s compiled ({sum(large):.2f} s), {len(one['compiled'])} in all; "

@@ -49,6 +49,7 @@ def swept(
         found = sweep(
             experiment(work, **shape), space, name="benchmark", folder=Path(folder) / "sweep", trials=work.trials,
             objectives=("valid.nll",), searcher=searcher, stopping=stopping, form=form, seed=work.seed,
+            say=lambda line: None,
         ).figures  # fmt: skip
     outcomes = [_outcome(trial) for trial in found["trials"]]
     return outcomes, {"sweep": found["seconds"], "groups": found["groups"]}
