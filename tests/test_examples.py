@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sweeps
 from PIL import Image
 from small import experiment, loop
 
@@ -37,6 +38,7 @@ def folder(tmp_path_factory):
     )
     run(one, folder / "runs" / "python_text_gpt")
     run(experiment(), folder / "runs" / "short")
+    sweeps.write(folder / "sweeps" / "digits_sweep", sweeps.written(30))
     return folder
 
 

@@ -16,6 +16,7 @@ jaxnets report RUN [RUN …] [--out FILE.html]
 jaxnets config CONFIG|RUN [RUN]
 jaxnets data SOURCE|CONFIG [--target COLUMN] [--html FILE] [--json] [--a.b.c VALUE …]
 jaxnets models [NAME|CONFIG] [--input H,W,C] [--outputs N] [--json] [--a.b.c VALUE …]
+jaxnets sweep-report NAME|FOLDER [--out FILE.html] [--dollars-per-hour PRICE]
 jaxnets doctor [--json]
 jaxnets launch local --processes N [--devices-per-process D] [--dry-run] -- train CONFIG … | SCRIPT.py …
 jaxnets launch slurm --name NAME [--nodes N] [--gpus-per-node G] [--time LIMIT] … [--wait] [--dry-run] -- train CONFIG …

@@ -1,4 +1,4 @@
-"""Commands that show what there is: config, data, models, doctor."""
+"""Commands that show what there is: config, data, models, sweep-report, doctor."""
 
 from __future__ import annotations
 
@@ -106,6 +106,19 @@ def _models(given: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
+def _sweep_report_options(report: Parser) -> None:
+    report.add_argument("sweep", metavar="NAME|FOLDER", help="a name under sweeps/, or the folder of a sweep")
+    report.add_argument("--out", type=Path, metavar="FILE.html", help="the page (default: sweep.html in its folder)")
+    report.add_argument("--dollars-per-hour", type=float, metavar="PRICE", help="of one device, for the cost")
+
+
+def _sweep_report(given: argparse.Namespace, settings: Settings) -> int:
+    from jaxnets.report import sweep
+
+    print(sweep.write(given.sweep, given.out, dollars_per_hour=given.dollars_per_hour))
+    return 0
+
+
 def _doctor_options(doctor: Parser) -> None:
     doctor.add_argument("--json", action="store_true", help="as JSON")
 
@@ -140,6 +153,14 @@ COMMANDS = (
         _models_options,
         _models,
         takes_settings=True,
+    ),
+    Command(
+        "sweep-report",
+        "write the page of a sweep: its trials, what matters, and what to try next",
+        ("jaxnets sweep-report digits_sweep --dollars-per-hour 0.5",),
+        _sweep_report_options,
+        _sweep_report,
+        notes="It is made from sweep.json alone, also while the sweep is under way or where it was copied to.",
     ),
     Command(
         "doctor", "say whether this machine can train, and what it lacks", ("jaxnets doctor",), _doctor_options, _doctor
