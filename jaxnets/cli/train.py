@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,12 @@ def _train_options(train: Parser) -> None:
         "--dry-run", action="store_true", help="show data, shapes, memory and schedule, and write nothing"
     )
     train.add_argument("--seeds", type=int, metavar="N", help="N runs, each with another seed, and their mean")
+    train.add_argument(
+        "--form",
+        default="auto",
+        choices=("auto", "lanes", "queue"),
+        help="of --seeds: all at once, one after the other, or the faster one (default: auto)",
+    )
     train.add_argument("--folds", type=int, metavar="N", help="N runs of a cross-validation: each row is tested once")
     train.add_argument("--splits", type=int, metavar="N", help="N runs, each on other random splits")
     train.add_argument("--coordinator", metavar="HOST:PORT", help="of several processes: where process 0 is")
@@ -172,11 +179,19 @@ def _series(given: argparse.Namespace, of_config: Any, repeats: dict[Any, int]) 
             allow=given.allow,
             progress=Progress(quiet=given.quiet),
             sinks=lambda run_dir: [tensorboard(run_dir / "tb")] if given.tensorboard else [],
+            ahead=partial(_together, given) if by == "seeds" else lambda *_: None,
         ).figures
     print(f"\ntest figures over {count} {by}\n{series.text(figures)}")
     print(f"series       {folder / 'series.json'}\nreport       {folder / 'series.html'}")
     print(f"runs         {folder / figures['runs'][0]['name']} … {figures['runs'][-1]['name']}")
     return 0
+
+
+def _together(given: argparse.Namespace, runs: dict[str, Any], folder: Path, signals: Any) -> None:
+    """Seeds in lanes, where that is faster."""
+    from jaxnets.sweep.seeds import train_together
+
+    train_together(runs, folder, form=given.form, signals=signals, say=(lambda line: None) if given.quiet else print)
 
 
 def _lr_find_options(find: Parser) -> None:

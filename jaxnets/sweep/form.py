@@ -143,7 +143,7 @@ class _Choice:
 
     def _queue(self) -> Program:
         """One trial a call; of trials so short that calls would count, as many as half a second holds."""
-        seconds = _flops(self.admitted) * self.admitted.total / _SLOW
+        seconds = about(self.admitted)
         several = min(self.waiting, _MOST_IN_A_CALL, int(_CALL_SECONDS / max(seconds, 1e-9)))
         in_memory = data.fits_on_device(self.admitted.experiment.data, self.admitted.train)
         return self._compiled(several if several > 1 and in_memory else 0, together=False)
@@ -164,8 +164,8 @@ class _Choice:
         times, count = [], 1
         for repeat in range(5):
             start = time.perf_counter()
-            slots, finite = program.advance(slots, numbers, feed, count)
-            jax.block_until_ready(finite)
+            slots, told = program.advance(slots, numbers, feed, count)
+            jax.block_until_ready(told["finite"])
             found = time.perf_counter() - start
             if repeat > 1:
                 times.append(found / count)
@@ -174,13 +174,13 @@ class _Choice:
         return statistics.median(times) / lanes
 
 
-def _flops(admitted: Admitted) -> float:
-    """Of one step of one trial."""
+def about(admitted: Admitted) -> float:
+    """Seconds that a whole trial may take on a slow device, from the FLOPs of its step: nothing is compiled."""
 
     def step(state: Any, batch: Any) -> Any:
         return experiment_step(state, batch, admitted.experiment, schema=admitted.schema, teacher=admitted.teacher)
 
-    return flops(jax.make_jaxpr(step)(admitted.shapes, admitted.batch))
+    return flops(jax.make_jaxpr(step)(admitted.shapes, admitted.batch)) * admitted.total / _SLOW
 
 
 def _refusal(admitted: Admitted) -> str | None:

@@ -119,8 +119,8 @@ class Pool:
         if self.seconds_a_step:
             count = max(1, min(count, int(_CALL_SECONDS / self.seconds_a_step)))
         began = time.perf_counter()
-        self.slots, finite = self.program.advance(self.slots, self.numbers, self._feed(active, count), count)
-        finite = np.asarray(jax.device_get(finite)).reshape(self.program.length, len(self.lanes))[:count]
+        self.slots, told = self.program.advance(self.slots, self.numbers, self._feed(active, count), count)
+        finite = np.asarray(jax.device_get(told["finite"])).reshape(self.program.length, len(self.lanes))[:count]
         seconds = time.perf_counter() - began
         self.seconds["training"] += seconds
         self.seconds_a_step = seconds / count
@@ -152,20 +152,13 @@ class Pool:
             for lane, one in active:
                 key = (int(one.trial.experiment.seed), one.step)
                 if key not in known:
-                    known[key] = self._orders(*key, count)
+                    known[key] = program.ids(*key, count)
                 rows[:count, lane] = known[key]
             return rows if program.lanes else rows[:, 0]
         first = active[0][1]
         batches = self._stream(int(first.trial.experiment.seed))(list(range(first.step, first.step + count)))
         padded = [*batches, *batches[:1] * (program.length - count)]
         return jax.tree.map(lambda *leaves: np.stack(leaves), *padded)
-
-    def _orders(self, seed: int, step: int, count: int) -> np.ndarray:
-        train = self.program.train
-        how = {"batch_size": self.program.batch_size, "length": train.length, "groups": train.groups}
-        if self.loop.overfit_batch:
-            return np.repeat(data.orders(seed, 0, 1, **how), count, axis=0)
-        return data.orders(seed, step, count, **how)
 
     def _stream(self, seed: int) -> data.Stream:
         kept = getattr(self, "_opened", None)

@@ -47,6 +47,7 @@ class Program:
 
     together: whether the trials of a call are vmapped; else they are trained one after the other
     figures:  what is measured of a trial; None = all that the task has
+    sums:     whether the steps' own sums are given as well, for a log
     bytes: what a device holds while it trains, as the compiler counts
     shared: lanes see the same batches, since these are read or are on the host; all must be at the same step
     """
@@ -59,10 +60,12 @@ class Program:
         together: bool = True,
         devices: Sequence[Any] | None = None,
         figures: Collection[str] | None = None,
+        sums: bool = False,
         length: int = LONGEST,
     ) -> None:
         began = time.perf_counter()
         self.admitted, self.lanes, self.together, self.figures = admitted, lanes, together and lanes > 0, figures
+        self.sums = sums or not self.together
         self.experiment, self.schema, self.train = admitted.experiment, admitted.schema, admitted.train
         self.devices = list(devices or jax.local_devices()[:1])
         self.mesh = Mesh(np.array(self.devices), (_TRIAL,), axis_types=(AxisType.Auto,))
@@ -135,7 +138,7 @@ class Program:
         batch = data.gather(arrays, row, window=self.train.window, stride=self.train.stride) if self.on_device else row
         train, sums = experiment_step(train, batch, numbers, schema=self.schema, teacher=teacher)
         told = {"finite": sums["health"]["finite"]}
-        return train, told if self.together else told | {"sums": sums}
+        return train, told | {"sums": sums} if self.sums else told
 
     def _block(self, train: TrainState, numbers: Experiment, fixed: PyTree, feed: PyTree, count: Any) -> Any:
         """`count` steps of a feed: the state after them, and which of them were finite.
@@ -146,9 +149,7 @@ class Program:
         if self.lanes and not self.together:  # each lane for itself, so that its params stay in the cache
             one = functools.partial(self._steps, self._step)
             rows = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 1, 0), feed)
-            train, told = jax.lax.map(
-                lambda lane: one(lane[0], lane[1], fixed, lane[2], count), (train, numbers, rows)
-            )
+            train, told = jax.lax.map(lambda lane: one(lane[0], lane[1], fixed, lane[2], count), (train, numbers, rows))
             return train, told | {"finite": told["finite"].T}
         each = jax.vmap(self._step, in_axes=(0, 0, None, None if self.shared else 0)) if self.lanes else self._step
         return self._steps(each, train, numbers, fixed, feed, count)
@@ -255,19 +256,29 @@ class Program:
         """The lanes that are `fresh` (lanes,) before their first step, the others as they are."""
         return self._select(slots, self.start(numbers), self._mask(fresh))
 
+    def place(self, train: TrainState) -> TrainState:
+        """The train states of all lanes, from the host."""
+        return self._put(train, PartitionSpec(_TRIAL))
+
+    def ids(self, seed: int, step: int, count: int) -> np.ndarray:
+        """The example ids (count, batch) of `count` steps of a trial with this seed, in its own order."""
+        how = {"batch_size": self.batch_size, "length": self.train.length, "groups": self.train.groups}
+        if self.experiment.loop.overfit_batch:
+            return np.repeat(data.orders(seed, 0, 1, **how), count, axis=0)
+        return data.orders(seed, step, count, **how)
+
     def take(self, slots: Slots, lanes: np.ndarray) -> Slots:
         """Lane i becomes what lane `lanes[i]` is, as a population needs it, or a smaller program that goes on."""
         spec = PartitionSpec(_TRIAL)
         taken = jax.jit(lambda slots, lanes: jax.tree.map(lambda leaf: leaf[lanes], slots))(slots, lanes)
         return self._put(taken, spec) if len(self.devices) > 1 else taken
 
-    def advance(self, slots: Slots, numbers: Experiment, feed: PyTree, count: int) -> tuple[Slots, jax.Array]:
-        """`count` steps, and which were finite (length, lanes)."""
+    def advance(self, slots: Slots, numbers: Experiment, feed: PyTree, count: int) -> tuple[Slots, PyTree]:
+        """`count` steps, and what they told, with the axes (length, lanes): `finite`, and `sums` if they are wanted."""
         spec = PartitionSpec(None, _TRIAL) if self.lanes and not self.shared else PartitionSpec()
-        train, told = self._programs["advance"](
-            slots.train, numbers, self.fixed, self._put(feed, spec), self._count(count)
-        )
-        return slots._replace(train=train), told["finite"]
+        placed = self._put(feed, spec)
+        train, told = self._programs["advance"](slots.train, numbers, self.fixed, placed, self._count(count))
+        return slots._replace(train=train), told
 
     def blank_feed(self) -> PyTree:
         """Rows to measure with: the first example, again and again."""

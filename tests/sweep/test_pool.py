@@ -34,7 +34,10 @@ def trained(base, waiting, *, lanes=0, together=True, stopping=None, look=lambda
         found.update({one.trial.number: one for one in outcomes})
 
     pool = Pool(
-        Program(admit(base), lanes=lanes, together=together), rule=stopping or Never(), judged="loss", actions=Actions(more, done, look)
+        Program(admit(base), lanes=lanes, together=together),
+        rule=stopping or Never(),
+        judged="loss",
+        actions=Actions(more, done, look),
     )
     pool.run()
     return found, pool
