@@ -7,7 +7,7 @@ hardware  one CPU core, seconds
 expected  MASE < 0.30 (season: a day), where the value a day before has 0.99, the last value 0.38 and a ridge regression
           of the hour on the two hours 0.34: experiments/series_benchmark.py
 measured  0.2928 ± 0.0002 of the test part, three seeds
-table     five-minutely, in `bokeh_sampledata` (extra `series`) | MASE < 0.30, the value a day before: 0.99, a ridge: 0.34
+table     five-minutely, in `bokeh_sampledata` (extra `series`) | MASE < 0.30; a day before: 0.99, a ridge: 0.34
 """
 
 from jaxnets.config import Experiment
