@@ -154,9 +154,10 @@ _RULES: dict[str, tuple[Any, str]] = {
     "words": _NOT_NEGATIVE,
     "epochs": _POSITIVE,
     "decibels": _NOT_NEGATIVE,
+    "points": (lambda x: x >= 2, "a whole number of at least 2"),
     **dict.fromkeys(("least_db", "most_db"), (lambda x: -100 <= x <= 100, "a number from -100 to 100")),
     **dict.fromkeys(("share", "time_share", "mel_share"), _PART),
-    **dict.fromkeys(("time_change", "mel_change"), _SHARE),
+    **dict.fromkeys(("time_change", "mel_change", "rate_change"), _SHARE),
     **dict.fromkeys(("seconds", "frame_seconds", "hop_seconds", "range_db"), _POSITIVE),
     "save_minutes": _POSITIVE,
     **dict.fromkeys(

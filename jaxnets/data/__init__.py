@@ -10,6 +10,7 @@ from jaxnets.data.augment import Crop as Crop
 from jaxnets.data.augment import CutMix as CutMix
 from jaxnets.data.augment import Cutout as Cutout
 from jaxnets.data.augment import Equalize as Equalize
+from jaxnets.data.augment import Filter as Filter
 from jaxnets.data.augment import Flip as Flip
 from jaxnets.data.augment import Gain as Gain
 from jaxnets.data.augment import Invert as Invert
@@ -26,6 +27,7 @@ from jaxnets.data.augment import Solarize as Solarize
 from jaxnets.data.augment import SpecAugment as SpecAugment
 from jaxnets.data.augment import SpectrumOperation as SpectrumOperation
 from jaxnets.data.augment import SpectrumWarp as SpectrumWarp
+from jaxnets.data.augment import Speed as Speed
 from jaxnets.data.augment import WaveOperation as WaveOperation
 from jaxnets.data.augment import augment as augment
 from jaxnets.data.augment import by_spectrogram as by_spectrogram
