@@ -19,5 +19,5 @@ experiment = Experiment(
     model=TwoTower(embedding=64, channels=(16, 32), hidden=128, width=64, depth=2),
     task=Contrastive(),
     optim=AdamW(lr=2e-3, weight_decay=0.05, schedule=Cosine(warmup_steps=50)),
-    loop=Loop(steps=600, log_every=50, eval_every=100, save_every=200, monitor="image_to_text_recall_1"),
+    loop=Loop(steps=400, log_every=50, eval_every=100, save_every=200, monitor="image_to_text_recall_1"),
 )

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from jaxnets.data.source import Data
 
 IMAGE = "inputs.image"  # what a reader of pairs gives
-_COLUMNS = ("image", *PATHS)  # what the column of images is called, if not said
+COLUMNS = ("image", *PATHS)  # what the column of images is called, if not said
 _BINARY = (".parquet", ".pq")
 
 
@@ -141,7 +141,7 @@ def _column(config: Data, name: str) -> str:
     column = column_of(config, names)
     if column is None:
         raise DataError(
-            f"{path} has no column {', '.join(_COLUMNS)}; say which of {', '.join(names[:8])} holds the paths, or the "
+            f"{path} has no column {', '.join(COLUMNS)}; say which of {', '.join(names[:8])} holds the paths, or the "
             "encoded images, with --data.images.column"
         )
     return column
@@ -149,7 +149,7 @@ def _column(config: Data, name: str) -> str:
 
 def column_of(config: Data, names: Sequence[str]) -> str | None:
     """Which of these columns holds images: the one that is named, or the first usual one."""
-    wanted = (config.images.column,) if config.images.column is not None else _COLUMNS
+    wanted = (config.images.column,) if config.images.column is not None else COLUMNS
     return next((name for name in wanted if name in names), None)
 
 
