@@ -60,6 +60,7 @@ class Experiment:
         | models.PatchTST
         | models.TSMixer
         | models.R2Plus1D
+        | models.TwoTower
         | Custom
     ) = stage(models.MLP())
     task: (
@@ -72,6 +73,7 @@ class Experiment:
         | tasks.Segmentation
         | tasks.Autoencoding
         | tasks.Forecasting
+        | tasks.Contrastive
     ) = stage(tasks.Classification())
     optim: optim.Optim = stage(optim.AdamW())
     plan: Plan = stage(Plan())
@@ -515,6 +517,7 @@ def _check_fit(experiment: Experiment) -> None:
     if isinstance(model, models.GPT) and model.kv_heads is not None and model.heads % model.kv_heads:
         raise ConfigError(f"model.heads {model.heads} do not divide over model.kv_heads {model.kv_heads}")
     _check_depth(model)
+    _check_joint(experiment, accumulate)
     weights = getattr(experiment.task, "class_weights", None)
     if weights is not None and not any(weights):
         raise ConfigError(f"task.class_weights {weights} leave nothing to learn; give at least one above 0")
@@ -530,7 +533,11 @@ def _check_fit(experiment: Experiment) -> None:
 def _check_own_model(experiment: Experiment) -> None:
     """Models whose outputs only one task reads, which reads no others."""
     model, task = experiment.model, experiment.task
-    for kind, own in ((models.UNet, tasks.Segmentation), (models.Autoencoder, tasks.Autoencoding)):
+    for kind, own in (
+        (models.UNet, tasks.Segmentation),
+        (models.Autoencoder, tasks.Autoencoding),
+        (models.TwoTower, tasks.Contrastive),
+    ):
         if isinstance(model, kind) != isinstance(task, own) and not isinstance(model, Custom):
             raise ConfigError(
                 f"task {variant_name(type(task))} does not fit model {variant_name(type(model))}; "
@@ -542,9 +549,28 @@ def _check_own_model(experiment: Experiment) -> None:
         raise ConfigError(f"task.quantiles {levels} do not rise; give levels in order, as in 0.05,0.5,0.95")
 
 
+def _check_joint(experiment: Experiment, accumulate: int) -> None:
+    """A pair is told from the others of its batch: the batch stays whole, and holds others."""
+    if not isinstance(experiment.task, tasks.Contrastive):
+        return
+    if accumulate > 1 or experiment.plan.mode == "pmap":
+        path, remedy = ("optim.accumulate", "1") if accumulate > 1 else ("plan.mode", "jit")
+        raise ConfigError(
+            f"{path} {accumulate if accumulate > 1 else 'pmap'} takes a batch in parts, but the loss of task contrastive "
+            f"is of a whole one; set {path} to {remedy}"
+        )
+    if experiment.data.batch_size < 2:
+        raise ConfigError(
+            f"data.batch_size {experiment.data.batch_size} leaves task contrastive nothing to tell a pair from; give at "
+            "least 2"
+        )
+    if not experiment.task.recall or list(experiment.task.recall) != sorted(set(experiment.task.recall)):
+        raise ConfigError(f"task.recall {experiment.task.recall} does not rise; give numbers in order, as in 1,5")
+
+
 def _check_depth(model: Any) -> None:
     depth = getattr(model, "depth", 1)
-    if not isinstance(model, models.TextEncoder):
+    if not isinstance(model, models.TextEncoder | models.TwoTower):
         if depth < 1:
             raise ConfigError(f"model.depth {depth} is not allowed; give a whole number of at least 1")
         return
@@ -553,7 +579,7 @@ def _check_depth(model: Any) -> None:
             f"model.width {model.width} does not divide over model.heads {model.heads} into even numbers, as rotary "
             f"positions need; use a multiple of {2 * model.heads}"
         )
-    if not depth and model.pool == "cls":
+    if not depth and getattr(model, "pool", "mean") == "cls":
         raise ConfigError("model.pool cls gathers nothing at model.depth 0; use mean, or a depth of at least 1")
 
 

@@ -34,7 +34,7 @@ ORDER = (
     ("evaluate", "placement"),
     ("teacher",),
     ("admission", "dispatch", "report", "warm_start"),
-    ("draft",),
+    ("draft", "nearest"),
     ("run", "predictions", "rehearsal", "range_test", "continuations", "catalogue", "contents", "watch"),
     ("batch_size", "series"),
     ("sweep",),

@@ -44,6 +44,7 @@ from jaxnets.data.pipeline import gather as gather
 from jaxnets.data.reader import Bad as Bad
 from jaxnets.data.reader import Leaf as Leaf
 from jaxnets.data.reader import Reader as Reader
+from jaxnets.data.schema import HALVES as HALVES
 from jaxnets.data.schema import Dataset as Dataset
 from jaxnets.data.schema import Part as Part
 from jaxnets.data.schema import Schema as Schema
@@ -52,6 +53,7 @@ from jaxnets.data.schema import preprocess as preprocess
 from jaxnets.data.source import Data as Data
 from jaxnets.data.source import is_text as is_text
 from jaxnets.data.source import load as load
+from jaxnets.data.source import takes_context as takes_context
 from jaxnets.data.stream import Stream as Stream
 from jaxnets.data.stream import Wanted as Wanted
 from jaxnets.data.stream import batch_shapes as batch_shapes
