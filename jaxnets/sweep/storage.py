@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -94,7 +95,9 @@ def _proxy(url: str, address: str) -> Any:
     host, _, port = address.rstrip("/").rpartition(":")
     if not (host and port.isdigit()):
         raise UsageError(f"the storage {url} is not allowed; give grpc://HOST:PORT, as in grpc://localhost:13000")
-    proxy = GrpcStorageProxy(host=host, port=int(port))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Optuna calls it experimental; it is tested here
+        proxy = GrpcStorageProxy(host=host, port=int(port))
     proxy.wait_server_ready(timeout=READY_SECONDS)
     return proxy
 
