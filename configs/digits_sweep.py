@@ -1,6 +1,8 @@
 """A search over the multilayer perceptron on handwritten digits: what varies stands beside what is trained.
 
-command   jaxnets sweep configs/digits_sweep.py --trials 64 --name digits
+command   jaxnets sweep configs/digits_sweep.py --objective valid.nll --trials 64 --name digits
+hardware  two CPU cores, under half a minute
+table     embedded | a sweep; its best of 64 trials has 0.975 on the test split
 """
 
 from jaxnets.config import Experiment

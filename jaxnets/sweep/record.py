@@ -68,7 +68,7 @@ class Record:
             "trials": 0,
             "structure": dict(settings),
             "form": chosen.form,
-            "lanes": chosen.program.lanes,
+            "lanes": chosen.program.lanes if chosen.program.together else 0,
             "lanes_seconds": chosen.lanes_seconds,
             "queue_seconds": chosen.queue_seconds,
             "compile_seconds": chosen.compiling,
