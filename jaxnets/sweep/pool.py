@@ -80,9 +80,10 @@ class Pool:
         return [(lane, one) for lane, one in enumerate(self.lanes) if one is not None]
 
     def _fill(self) -> None:
-        """New trials for the lanes that are free; lanes that share batches begin together."""
+        """New trials for the lanes that are free; for all at once where they share batches, or the rule wants it."""
         free = [lane for lane, one in enumerate(self.lanes) if one is None]
-        if not free or (self.program.shared and len(free) < len(self.lanes)):
+        at_once = self.program.shared or not self.rule.refills
+        if not free or (at_once and len(free) < len(self.lanes)):
             return
         fresh = np.zeros(len(self.lanes), bool)
         for lane, trial in zip(free, self.actions.more(len(free)), strict=False):
@@ -90,8 +91,10 @@ class Pool:
         if not fresh.any():
             return
         self.numbers = self.program.numbers(self.experiments)
-        whole = bool(fresh.all()) or self.slots is None
-        self.slots = self.program.start(self.numbers) if whole else self.program.refill(self.slots, self.numbers, fresh)
+        if fresh.all() or self.slots is None:
+            self.slots = self.program.start(self.numbers)
+        else:
+            self.slots = self.program.refill(self.slots, self.numbers, fresh)
 
     def _compact(self) -> None:
         """Goes on in fewer lanes where half of them are free, nobody comes, and a smaller program saves time."""

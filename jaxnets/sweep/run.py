@@ -7,7 +7,6 @@ killed at any time, and so that several may work on the same sweep. `sweep.json`
 from __future__ import annotations
 
 import collections
-import contextlib
 import json
 import os
 import random
@@ -35,7 +34,7 @@ from jaxnets.sweep.population import explored
 from jaxnets.sweep.program import Program
 from jaxnets.sweep.record import Record
 from jaxnets.sweep.search import BY_NUMBER, Asked, Objective, Study, Told
-from jaxnets.sweep.space import Space, assigned, check, ends
+from jaxnets.sweep.space import Choice, Space, assigned, check, ends, required, text
 from jaxnets.sweep.stopping import STOPPINGS, Rule, rule
 from jaxnets.sweep.trial import Outcome, Progress, Trial
 
@@ -43,6 +42,8 @@ _AHEAD_SECONDS = 1.0  # of work that a queue takes from the storage at once
 _AHEAD = 64  # trials, at most
 _BATCH_SHARE = 16  # a searcher that learns is asked for at most this part of the sweep at once
 _TOLD_SECONDS = 0.5  # for which results may wait for others to be written with them
+_LANES: Form = "lanes"
+_QUEUE: Form = "queue"
 _LOOK_SECONDS = 2.0  # between two signs of life, and two writings of sweep.json
 
 
@@ -108,6 +109,8 @@ def sweep(
             experiment, space, name, folder, objectives, searcher, stopping, storage, tuple(allow), seed, say
         )
         begun.study.want(trials)
+        for line in _structure_lines(begun, form):
+            say(line)
         return _Sweep(begun, given, signals, say=say, show=show).run()
 
 
@@ -173,6 +176,33 @@ def _begin(
         allow=allow,
     )
     return _Begun(name, experiment, space, folder, study, found, searcher, stopping, dataset, began)
+
+
+def _structure_lines(begun: _Begun, form: Form) -> list[str]:
+    """What is said of dimensions that change the program. ConfigError for one that would do so in every trial."""
+    lines = []
+    for path, dimension in begun.space.items():
+        if not _is_structural(begun.experiment, begun.space, path):
+            continue
+        if isinstance(dimension, Choice):
+            lines.append(f"{path} changes the program: trials are grouped by its {len(dimension.values)} values")
+        elif form == "lanes":
+            raise ConfigError(
+                f"{path}={text(dimension)} is no number of a lane but part of the program, which each of its values "
+                f"would compile anew; give a few: {path}=choice(...), or leave the form to the sweep"
+            )
+        else:
+            lines.append(
+                f"{path} changes the program: each of its values is compiled by itself; choice(...) of few is faster"
+            )
+    return lines
+
+
+def _is_structural(experiment: Experiment, space: Space, path: str) -> bool:
+    """Whether two values of a dimension make two programs."""
+    around = required(space, path)
+    found = {jax.tree.structure(assigned(experiment, around | {path: value})) for value in ends(space[path])}
+    return len(found) > 1
 
 
 def _objective(text: str, experiment: Experiment, dataset: Dataset) -> Objective:
@@ -241,31 +271,51 @@ class _Sweep:
 
     def _run(self, group: _Group) -> None:
         """Trains what waits in a group, and what comes to it meanwhile."""
-        if group.chosen is None:
+        if group.pool is None:
             if len(group.waiting) < self._batch():
                 self._ask(self._batch() - len(group.waiting))
-            group.chosen = choose(
-                group.admitted,
-                [trial.experiment for trial in group.waiting],
-                form="lanes" if self.begun.stopping == "pbt" else self.given["form"],
-                lanes=self.given["lanes"],
-                waiting=self._batch(),
-                figures=self._figures(group.admitted),
-            )
-            group.told = self.record.chosen(group.chosen, group.settings)
-            self._tell_chosen(group)
-            group.pool = Pool(
-                group.chosen.program, rule=self._rule(group), judged=self._judged(), actions=self._actions(group)
-            )
-        assert group.pool is not None
-        before = dict(group.pool.seconds)
+            self._choose(group, form=_LANES if self.begun.stopping == "pbt" else self.given["form"])
+        pool = group.pool
+        assert pool is not None
+        before = dict(pool.seconds)
         try:
-            group.pool.run()
+            pool.run()
             self._tell()
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error) or len(pool.lanes) < 2:
+                raise
+            self._halve(group)
         finally:
-            group.pool.close()
-            for name, seconds in group.pool.seconds.items():
+            pool.close()
+            for name, seconds in pool.seconds.items():
                 self.record.spent[name] += seconds - before[name]
+
+    def _choose(self, group: _Group, *, form: Form, lanes: int | None = None) -> None:
+        """Gives a group its program and its pool."""
+        group.chosen = choose(
+            group.admitted,
+            [trial.experiment for trial in group.waiting],
+            form=form,
+            lanes=lanes or self.given["lanes"],
+            waiting=self._batch(),
+            figures=self._figures(group.admitted),
+        )
+        group.told = self.record.chosen(group.chosen, group.settings)
+        self._tell_chosen(group)
+        group.pool = Pool(
+            group.chosen.program, rule=self._rule(group), judged=self._judged(), actions=self._actions(group)
+        )
+
+    def _halve(self, group: _Group) -> None:
+        """After a device ran out of memory: its trials begin again, half as many at once."""
+        assert group.pool is not None and group.chosen is not None
+        pool, form = group.pool, _LANES if group.chosen.program.together else _QUEUE
+        group.waiting.extendleft(reversed([one.trial for one in pool.lanes if one is not None]))
+        lanes = len(pool.lanes) // 2
+        pool.slots = None
+        self.say(f"out of memory with {len(pool.lanes)} at once: their trials begin again, {lanes} at once")
+        group.pool, group.chosen, group.smaller = None, None, {}
+        self._choose(group, form=form if lanes > 1 else _QUEUE, lanes=lanes if lanes > 1 else None)
 
     def _tell_chosen(self, group: _Group) -> None:
         chosen = group.chosen
@@ -380,18 +430,8 @@ class _Sweep:
 
     def _structural(self, settings: dict[str, Any]) -> dict[str, Any]:
         """The settings that change the program."""
-
-        def structure(changed: dict[str, Any]) -> Any:
-            with contextlib.suppress(ConfigError):  # a value that goes with others only
-                return jax.tree.structure(assigned(self.begun.experiment, changed))
-            return None
-
-        own = structure(settings)
-        return {
-            path: value
-            for path, value in settings.items()
-            if any(structure(settings | {path: other}) != own for other in ends(self.begun.space[path]))
-        }
+        experiment, space = self.begun.experiment, self.begun.space
+        return {path: value for path, value in settings.items() if _is_structural(experiment, space, path)}
 
     def _done(self, outcomes: Sequence[Outcome]) -> None:
         """Told at once where the searcher learns of it or a trial is long; else many in one write."""

@@ -293,10 +293,12 @@ def _quoted(value: Any) -> str:
 
 
 def _range_text(values: tuple[Any, ...]) -> str | None:
-    whole = len(values) > 2 and all(type(one) is int for one in values)
-    if not whole or values != tuple(range(values[0], values[0] + len(values))):
+    if len(values) < 3 or not all(type(one) is int for one in values):
         return None
-    return f"range({values[-1] + 1})" if values[0] == 0 else f"range({values[0]},{values[-1] + 1})"
+    first, stop = values[:1][0], values[-1:][0] + 1
+    if values != tuple(range(first, first + len(values))):
+        return None
+    return f"range({stop})" if first == 0 else f"range({first},{stop})"
 
 
 def assigned(experiment: Experiment, settings: Mapping[str, Any]) -> Experiment:
@@ -377,14 +379,14 @@ def _check_types(space: Space, path: str, experiment: Experiment) -> None:
 
 def _settings(space: Space, path: str) -> Iterator[dict[str, Any]]:
     """Each end of a dimension, with what it depends on, under every variant that may be above."""
-    needed = _needed(space, path)
+    needed = required(space, path)
     above = [other for other in _switches(space, [path, *needed]) if other not in needed]
     for values in itertools.product(*(space[other].values for other in above)):  # type: ignore[union-attr]
         for value in ends(space[path]):
             yield needed | dict(zip(above, values, strict=True)) | {path: value}
 
 
-def _needed(space: Space, path: str) -> dict[str, Any]:
+def required(space: Space, path: str) -> dict[str, Any]:
     """The settings that a path depends on."""
     chain = [space[one].when for one in (path, *_conditions(space, path))]
     return {when[0]: when[1] for when in chain if when is not None}
@@ -405,12 +407,12 @@ def _advice(space: Space, path: str, experiment: Experiment) -> str:
     if not isinstance(dimension, Int | Choice):
         with contextlib.suppress(ConfigError, ValueError):
             low, high = int(dimension.low), int(dimension.high)
-            assigned(experiment, _needed(space, path) | {path: low})
+            assigned(experiment, required(space, path) | {path: low})
             return f": write {path}={text(Int(max(low, 1), high, isinstance(dimension, Log)))}"
     for other in _switches(space, [path]):
         for value in space[other].values:  # type: ignore[union-attr]
             with contextlib.suppress(ConfigError):
-                assigned(experiment, _needed(space, path) | {other: value, path: ends(dimension)[0]})
+                assigned(experiment, required(space, path) | {other: value, path: ends(dimension)[0]})
                 return f"; in a space write {path}={text(dimension)} if {other}={_quoted(value)}"
     return ""
 

@@ -5,6 +5,7 @@ A rule knows nothing of devices: it is told values and answers. The step of a co
     rungs     steps, rising, after which trials are compared
     decide    {number of a trial: its value} of all that stand at a rung now -> the numbers of those that end here
     remember  the values of a trial that another process, or an earlier start, has seen at its rungs
+    refills   whether a place that falls free goes to a new trial before all others have ended
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ class SuccessiveHalving:
     [0, 3]
     """
 
+    refills = True
+
     def __init__(self, rungs: Sequence[int], *, eta: int, larger_is_better: bool) -> None:
         self.rungs, self.eta, self._sign = tuple(rungs), eta, -1.0 if larger_is_better else 1.0
         self._seen: dict[int, dict[int, float]] = defaultdict(dict)
@@ -60,6 +63,28 @@ class SuccessiveHalving:
             self._seen[rung][number] = self._sign * value
 
 
+class Halving:
+    """Of those that began together the best `1 / eta` go on at each rung, and nobody comes in their place meanwhile.
+
+    Source: Jamieson and Talwalkar, "Non-stochastic Best Arm Identification", 2016.
+
+    >>> rule = Halving((10,), eta=2, larger_is_better=False)
+    >>> sorted(rule.decide(10, {0: 0.5, 1: 0.9, 2: 0.8, 3: 0.1})), rule.decide(10, {4: 7.0})
+    ([1, 2], set())
+    """
+
+    refills = False
+
+    def __init__(self, rungs: Sequence[int], *, eta: int, larger_is_better: bool) -> None:
+        self.rungs, self.eta, self._sign = tuple(rungs), eta, -1.0 if larger_is_better else 1.0
+
+    def decide(self, rung: int, values: dict[int, float]) -> set[int]:
+        placed = sorted(((number, self._sign * value) for number, value in values.items()), key=_placed)
+        return {number for number, _ in placed[max(1, len(placed) // self.eta) :]}
+
+    def remember(self, number: int, values: dict[int, float]) -> None: ...
+
+
 class Median:
     """A trial ends where its value is worse than the median of what others had at the same step.
 
@@ -69,6 +94,8 @@ class Median:
     >>> sorted(rule.decide(10, {n: float(n) for n in range(6)}))
     [3, 4, 5]
     """
+
+    refills = True
 
     def __init__(self, rungs: Sequence[int], *, larger_is_better: bool) -> None:
         self.rungs, self._sign = tuple(rungs), -1.0 if larger_is_better else 1.0
@@ -96,6 +123,7 @@ class Population:
     {0: 6, 1: 7}
     """
 
+    refills = False
     share = 4  # one of this many is replaced, and as many are taken from
 
     def __init__(self, rungs: Sequence[int], *, larger_is_better: bool) -> None:
@@ -117,6 +145,7 @@ class Population:
 class Never:
     """Every trial trains to its end."""
 
+    refills = True
     rungs: tuple[int, ...] = ()
 
     def decide(self, rung: int, values: dict[int, float]) -> set[int]:
@@ -125,7 +154,7 @@ class Never:
     def remember(self, number: int, values: dict[int, float]) -> None: ...
 
 
-Rule = Never | SuccessiveHalving | Median | Population
+Rule = Never | SuccessiveHalving | Halving | Median | Population
 
 
 def rule(stopping: str, *, total: int, eta: int, least: int, larger_is_better: bool) -> Rule:
@@ -135,7 +164,9 @@ def rule(stopping: str, *, total: int, eta: int, least: int, larger_is_better: b
     least: steps before nobody is judged
     """
     match stopping:
-        case "asha" | "halving":
+        case "halving":
+            return Halving(rungs(total, eta=eta, least=least), eta=eta, larger_is_better=larger_is_better)
+        case "asha":
             return SuccessiveHalving(rungs(total, eta=eta, least=least), eta=eta, larger_is_better=larger_is_better)
         case "median":
             return Median(_tenths(total, least), larger_is_better=larger_is_better)

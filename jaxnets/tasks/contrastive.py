@@ -123,7 +123,8 @@ def _found(asked: str, answers: str, k: int, found: PyTree, /) -> float:
     if not len(weight):
         return float("nan")
     same = np.asarray(found["same"])[there] if "same" in found else np.arange(len(weight))[:, None]
-    ahead = wrong_ahead(*(np.asarray(found[name], np.float64)[there] for name in (asked, answers)), same)
+    questions, replies = (np.asarray(found[name], np.float64)[there] for name in (asked, answers))
+    ahead = wrong_ahead(questions, replies, same)
     return float(np.average(ahead < k, weights=weight))
 
 

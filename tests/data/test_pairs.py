@@ -160,7 +160,11 @@ def test_a_long_text_is_cropped_or_named(place):
     ("how", "error", "words"),
     [
         ({"context": None}, ConfigError, "data.context is none"),
-        ({"texts": Texts(column="said")}, ConfigError, "data.texts.column 'said' is no column .* with --data.texts.col"),
+        (
+            {"texts": Texts(column="said")},
+            ConfigError,
+            "data.texts.column 'said' is no column .* with --data.texts.col",
+        ),
         ({"images": Images(column="pth")}, ConfigError, "'pth' is no column .* perhaps you meant path"),
         ({"source": "pairs:nothing.csv"}, DataError, "there is no such table here or in JAXNETS_DATA"),
         ({"source": "pairs:{place}"}, DataError, "is a folder; give a table"),

@@ -99,7 +99,7 @@ def _scale(values: np.ndarray, larger: bool) -> Scale:
         low, high = (max(low, float(first) - fence), high) if larger else (low, min(high, float(third) + fence))
     pad = (high - low) * 0.04 or abs(low) * 0.05 or 0.5
     ends = (low - pad, high + pad)
-    return Scale(*np.exp(ends).tolist(), True) if logarithmic else Scale(*ends)
+    return Scale(float(np.exp(ends[0])), float(np.exp(ends[1])), True) if logarithmic else Scale(*ends)
 
 
 def _forest(sweep: Sweep, k: int, columns: Sequence[np.ndarray], scale: Scale, *, half: bool) -> Importance | None:
