@@ -100,8 +100,7 @@ def _between(first: Group, second: Group) -> str:
 
     if first.deviation == second.deviation == 0:
         return ""
-    _, found = stats.ttest_ind(first.values, second.values, equal_var=False)
-    p = float(found)
+    p = float(np.asarray(stats.ttest_ind(first.values, second.values, equal_var=False))[1])
     apart = "more than seeds explain" if p < 0.05 else "which seeds alone could do"
     return f"The two best differ by {abs(first.mean - second.mean):.3g}, {apart} (Welch's p = {p:.2g})."
 
