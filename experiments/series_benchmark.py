@@ -1,6 +1,6 @@
-"""Is a forecast worth its network? The recipe of the sea's temperature beside what needs none, on the same windows.
+"""Is a forecast worth its network? A recipe of time series beside what needs none, on the same windows.
 
-    python experiments/series_benchmark.py --seeds 3
+    python experiments/series_benchmark.py --config configs/glucose_mlp.py --seeds 3
 
 Every figure is of the test part, in errors of the value one season before within the train part (MASE): the last value,
 the value one season before, a ridge regression of the horizon on the context (both minus the last value, fitted on the
@@ -21,7 +21,7 @@ from sklearn.linear_model import Ridge
 from jaxnets import config, data
 from jaxnets.run import run
 
-CONFIG = Path(__file__).parents[1] / "configs" / "sea_temperature_patchtst.py"
+CONFIG = Path(__file__).parents[1] / "configs" / "glucose_mlp.py"
 
 
 def windows(split: data.Split) -> tuple[np.ndarray, np.ndarray]:
@@ -35,13 +35,20 @@ def mase(said: np.ndarray, true: np.ndarray, naive: float) -> float:
     return float(np.nanmean(np.abs(said - true)) / naive)
 
 
+def seasonal(given: data.Data) -> np.ndarray:
+    """(n h) the values one season before those of the test windows, however far their context reaches back."""
+    series = given.series
+    past, _ = windows(data.load(dataclasses.replace(given, context=max(given.context, series.season))).splits["test"])
+    return past[:, np.arange(series.horizon) % series.season - series.season]
+
+
 def ridge(parts: dict[str, tuple[np.ndarray, np.ndarray]], naive: float) -> tuple[np.ndarray, float]:
     """(forecast of the test windows, strength) of the regression that is best on the validation windows."""
     last = {name: past[:, -1:] for name, (past, _) in parts.items()}
     whole = ~np.isnan(parts["train"][1]).any(axis=1)
     inputs, targets = ((part - last["train"])[whole] for part in parts["train"])
     best = (np.inf, 0.0, np.zeros(0))
-    for alpha in np.logspace(-2, 7, 10):
+    for alpha in np.logspace(-4, 7, 12):
         fitted = Ridge(alpha).fit(inputs, targets)
         said = {name: fitted.predict(parts[name][0] - last[name]) + last[name] for name in ("valid", "test")}
         best = min(best, (mase(said["valid"], parts["valid"][1], naive), alpha, said["test"]), key=lambda one: one[0])
@@ -50,25 +57,25 @@ def ridge(parts: dict[str, tuple[np.ndarray, np.ndarray]], naive: float) -> tupl
 
 def baselines(experiment: config.Experiment) -> dict[str, float]:
     """MASE of each forecast that is no network."""
-    dataset, series = data.load(experiment.data), experiment.data.series
+    dataset = data.load(experiment.data)
     parts = {name: windows(split) for name, split in dataset.splits.items()}
     naive = dataset.schema.series.naive_errors[0] if dataset.schema.series else 1.0
     past, true = parts["test"]
-    before = np.arange(series.horizon) % series.season - series.season
     regression, alpha = ridge(parts, naive)
     return {
         "last value": mase(past[:, -1:], true, naive),
-        "one season before": mase(past[:, before], true, naive),
+        "one season before": mase(seasonal(experiment.data), true, naive),
         f"ridge regression (strength {alpha:g})": mase(regression, true, naive),
     }
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--config", type=Path, default=CONFIG, help="the recipe")
     arguments.add_argument("--seeds", type=int, default=3, help="runs of the recipe, which differ in their seed")
     arguments.add_argument("--set", nargs=2, action="append", default=[], metavar=("PATH", "VALUE"))
     given = arguments.parse_args()
-    experiment = config.assign(config.load(CONFIG), map(tuple, given.set))
+    experiment = config.assign(config.load(given.config), map(tuple, given.set))
     print("| forecast | MASE |\n|---|---|")
     for name, value in baselines(experiment).items():
         print(f"| {name} | {value:.4f} |", flush=True)
@@ -79,9 +86,10 @@ def main() -> None:
             figures = run(dataclasses.replace(experiment, seed=seed), Path(folder) / "run").figures
         found.append(figures["test"]["mase"])
         seconds = time.perf_counter() - begun
-        print(f"| {CONFIG.stem}, seed {seed} ({seconds:.0f} s, best valid step) | {found[-1]:.4f} |", flush=True)
+        print(f"| {given.config.stem}, seed {seed} ({seconds:.0f} s, best valid step) | {found[-1]:.4f} |", flush=True)
     if found:
-        print(f"| {CONFIG.stem}, mean of {len(found)} | {np.mean(found):.4f} |")
+        spread = f" ± {np.std(found, ddof=1):.4f}" if len(found) > 1 else ""
+        print(f"| {given.config.stem}, mean of {len(found)} | {np.mean(found):.4f}{spread} |")
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ class Anatomy(NamedTuple):
     flops: float
 
 
-def totals(model: Model, inputs: jax.ShapeDtypeStruct) -> tuple[int, float]:
+def totals(model: Model, inputs: PyTree) -> tuple[int, float]:
     """(parameters, FLOPs of one forward pass) of `model` on inputs (1 …)."""
     params, state = _variables(model, inputs)
     forward = model.features or model.apply
@@ -44,7 +44,7 @@ def totals(model: Model, inputs: jax.ShapeDtypeStruct) -> tuple[int, float]:
     return sum(leaf.size for leaf in jax.tree.leaves(params)), _flops(lowered)
 
 
-def anatomy(model: Model, inputs: jax.ShapeDtypeStruct) -> Anatomy:
+def anatomy(model: Model, inputs: PyTree) -> Anatomy:
     """The layers and totals of `model` on inputs (1 …).
 
     A model without `features` is one layer, and what it repeats in a loop is counted once, as XLA does.
@@ -68,7 +68,7 @@ def anatomy(model: Model, inputs: jax.ShapeDtypeStruct) -> Anatomy:
     return Anatomy([layer for layer in layers if layer.parameters or layer.flops], shapes[""], parameters, flops)
 
 
-def _variables(model: Model, inputs: jax.ShapeDtypeStruct) -> tuple[PyTree, PyTree]:
+def _variables(model: Model, inputs: PyTree) -> tuple[PyTree, PyTree]:
     return jax.eval_shape(lambda: model.init(jax.random.key(0), inputs))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +14,7 @@ from jaxnets.config import Custom, Experiment, variant_name
 from jaxnets.data import (
     Augmentation,
     ColorJitter,
+    CutMix,
     LevelOperation,
     Mixup,
     RandAugment,
@@ -51,8 +53,12 @@ _FACTORIES: dict[type, Any] = {
     models.PatchTST: models.patchtst,
     models.TSMixer: models.tsmixer,
     models.R2Plus1D: models.r2plus1d,
+    models.TwoTower: models.two_tower,
 }
 _TABULAR: tuple[type, ...] = (models.TabularMLP, models.FTTransformer)  # they take the parts of a table as they are
+
+
+_MIXING = (Mixup, CutMix, RepeatedAugmentation)
 
 
 class Parts(NamedTuple):
@@ -127,6 +133,8 @@ def build_model(experiment: Experiment, schema: Schema) -> Model:
         return _on_windows(experiment, schema, fields)
     if schema.input_kind == "table" and isinstance(config, _TABULAR):
         return _FACTORIES[type(config)](outputs_of(experiment, schema), cardinalities=schema.cardinalities, **fields)
+    if isinstance(config, models.TwoTower):
+        return models.two_tower(vocabulary_size=schema.vocabulary_size, **fields)
     model = _FACTORIES[type(config)](outputs_of(experiment, schema), **fields, **_of_data(config, schema))
     return models.on_table(model, schema.cardinalities) if schema.input_kind == "table" else model
 
@@ -142,12 +150,17 @@ def _of_data(config: Any, schema: Schema) -> dict[str, Any]:
 
 
 def outputs_of(experiment: Experiment, schema: Schema) -> int:
-    """How many numbers a model gives for what the task reads: classes, targets, quantiles, or an example's values."""
+    """How many numbers a model gives for what the task reads: classes, targets, quantiles, or an example's values.
+
+    Of pairs, how many numbers tell an image, or a text; 0 where only a model of the user's own knows.
+    """
     match experiment.task:
         case tasks.Ordinal():
             return len(schema.classes) - 1
         case tasks.QuantileRegression(quantiles=quantiles):
             return len(quantiles) * len(schema.target_names)
+        case tasks.Contrastive():
+            return getattr(experiment.model, "embedding", 0)
         case tasks.Autoencoding():
             return jax.eval_shape(_flat(schema), schema.inputs(1, raw=False)).shape[-1]
     return schema.num_outputs
@@ -197,6 +210,8 @@ def build_task(experiment: Experiment, schema: Schema) -> Task:
             scales = (schema.target_std, schema.series.naive_errors)
             scales = (by_series(part, len(schema.target_names)) for part in scales)
             return tasks.forecasting(*scales, loss=loss, quantiles=quantiles)
+        case tasks.Contrastive(recall=recall):
+            return tasks.contrastive(recall=recall)
     raise ConfigError(f"task {type(experiment.task).__name__} cannot be built")
 
 
@@ -207,6 +222,9 @@ def _own_fields(config: tasks.Classification | tasks.LanguageModelling) -> dict[
 def model_batch(experiment: Experiment, schema: Schema, batch: Batch, *, key: Array | None) -> Batch:
     """A batch of the source as a step sees it: preprocessed, and augmented where there is a key to do it with."""
     stages: tuple[Augmentation, ...] = () if key is None else experiment.data.augment
+    if schema.input_kind == "pair" and stages:  # of which texts stay as they are
+        image = model_batch(experiment, schema.half("image"), {"inputs": batch["inputs"]["image"]}, key=key)["inputs"]
+        return {**batch, "inputs": {"image": image, "text": batch["inputs"]["text"]}}
     if schema.input_kind == "sound" and key is not None:
         waves, stages = by_spectrogram(stages)
         key, own = jax.random.split(key)
@@ -249,6 +267,9 @@ def check_model(parts: Parts, schema: Schema, experiment: Experiment, batch: PyT
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(f"model {name} does not fit {source}, whose inputs are {schema.input_shape}: {first}; "
                           "change the model's sizes") from error  # fmt: skip
+    if schema.target_kind == "pair":
+        _check_towers(outputs, batch["weight"].shape[0], name)
+        return state
     found = getattr(outputs, "shape", None)
     if schema.target_kind == "series":  # the model's own outputs were looked at when they became values
         return state
@@ -259,6 +280,17 @@ def check_model(parts: Parts, schema: Schema, experiment: Experiment, batch: PyT
             f"({found[0] if found else 'b'}, …, {needed}); change its last layer"
         )
     return state
+
+
+def _check_towers(outputs: PyTree, size: int, name: str) -> None:
+    """ConfigError unless a model gives what the contrastive task reads."""
+    shapes = {key: getattr(outputs[key], "shape", ()) for key in outputs} if isinstance(outputs, Mapping) else {}
+    image = shapes.get("image", ())
+    if len(image) != 2 or shapes != {"image": image, "text": image, "scale": (size,)}:
+        raise ConfigError(
+            f'model {name} gives {shapes or "no dict"}, but task contrastive reads {{"image": (b, d), "text": (b, d), '
+            '"scale": (b,)}; change its outputs'
+        )
 
 
 def _outputs(parts: Parts) -> Any:
@@ -276,6 +308,7 @@ _TASKS: dict[str, tuple[str, ...]] = {  # of a kind of target
     "token": ("languagemodelling",),
     "mask": ("segmentation", "autoencoding"),
     "series": ("forecasting",),
+    "pair": ("contrastive",),
 }
 
 
@@ -297,6 +330,8 @@ def check_schema(experiment: Experiment, schema: Schema) -> None:
             f"task autoencoding takes images, rows and tables, but {schema.source} holds {schema.input_kind}s; "
             "give other data or another task"
         )
+    if isinstance(experiment.model, models.TwoTower) and schema.input_kind != "pair":
+        raise ConfigError(f"model twotower takes pairs, but {schema.source} holds {schema.input_kind}s; use mlp or cnn")
     _check_sound(experiment, schema, name)
     _check_windows(experiment, schema)
     if isinstance(experiment.model, models.R2Plus1D) and schema.input_kind != "video":
@@ -320,7 +355,7 @@ def check_schema(experiment: Experiment, schema: Schema) -> None:
         )
     _check_augment(experiment, schema)
     _check_words(experiment, schema)
-    if experiment.data.context is not None and schema.input_kind not in ("token", "text", "window"):
+    if experiment.data.context is not None and schema.input_kind not in ("token", "text", "window", "pair"):
         raise ConfigError(
             f"data.context {experiment.data.context} says nothing about {schema.source}, which holds "
             f"{schema.input_kind}s; set it to none"
@@ -388,6 +423,14 @@ def _check_windows(experiment: Experiment, schema: Schema) -> None:
 
 def _check_augment(experiment: Experiment, schema: Schema) -> None:
     stages = experiment.data.augment
+    if schema.input_kind == "pair":
+        together = [f"data.augment.{i} {variant_name(type(s))}" for i, s in enumerate(stages) if isinstance(s, _MIXING)]
+        if together:
+            raise ConfigError(
+                f"{together[0]} mixes or repeats examples, but an image of {schema.source} goes with its text; use what "
+                "changes each image alone: crop, colorjitter, randaugment"
+            )
+        schema = schema.half("image")
     if stages and schema.input_kind in ("token", "text", "window"):
         raise ConfigError(
             f"data.augment holds image operations, but {schema.source} holds {schema.input_kind}s; use an empty tuple"

@@ -14,7 +14,7 @@ import jax
 from jaxnets import config, models
 from jaxnets.admission import admit_data
 from jaxnets.anatomy import Anatomy, anatomy, totals
-from jaxnets.build import build_model
+from jaxnets.build import build_model, outputs_of
 from jaxnets.columns import columns, scaled
 from jaxnets.config import Experiment
 from jaxnets.errors import UsageError
@@ -30,6 +30,7 @@ class Known(NamedTuple):
     input: tuple[int, ...]  # one example: height, width, channels of an image, features of a row, or tokens
     outputs: int
     source: str
+    text: int = 0  # tokens of the text that goes with an image, for models of pairs
 
     @property
     def dtype(self) -> str:
@@ -37,6 +38,10 @@ class Known(NamedTuple):
 
 
 _TEXT_ENCODER = partial(models.text_encoder, vocabulary_size=30522, width=128, depth=2, heads=2, mlp_width=512)
+
+
+def _two_tower(embedding: int) -> Model:
+    return models.two_tower(embedding=embedding, vocabulary_size=256)
 
 
 KNOWN = {
@@ -59,6 +64,7 @@ KNOWN = {
     "gpt": Known(models.gpt, (1024,), 50257, "Radford et al., 2019"),
     "patchtst": Known(models.patchtst, (336, 7), 96, "Nie et al., 2023"),
     "r2plus1d": Known(models.r2plus1d, (16, 112, 112, 3), 400, "Tran et al., 2018"),
+    "two_tower": Known(_two_tower, (32, 32, 3), 64, "Radford et al., 2021", text=16),
     "tsmixer": Known(models.tsmixer, (336, 7), 96, "Chen et al., 2023"),
 }
 
@@ -79,7 +85,7 @@ def show_all(*, as_json: bool) -> None:
 
 
 def _row(name: str, known: Known) -> dict[str, Any]:
-    parameters, flops = totals(known.make(known.outputs), _example(known.input, known.dtype))
+    parameters, flops = totals(known.make(known.outputs), _example(known, known.input))
     return {"name": name, "input": list(known.input), "outputs": known.outputs, "parameters": parameters,
             "flops": flops, "source": known.source}  # fmt: skip
 
@@ -97,7 +103,7 @@ def show(name: str, *, shape: tuple[int, ...] | None, outputs: int | None, as_js
     shape, outputs = shape or known.input, known.outputs if outputs is None else outputs
     _check(name, known, shape, outputs)
     try:
-        found = anatomy(known.make(outputs), _example(shape, known.dtype))
+        found = anatomy(known.make(outputs), _example(known, shape))
     except ValueError as error:
         raise UsageError(f"--input {_comma(shape)} does not fit {name}: {error}") from error
     _print(name, shape, outputs, found, as_json=as_json)
@@ -108,7 +114,7 @@ def show_config(path: Path, experiment: Experiment, *, as_json: bool) -> None:
     schema = admit_data(experiment).schema
     found = anatomy(build_model(experiment, schema), schema.inputs(1, raw=False))
     name = f"{config.variant_name(type(experiment.model))} of {path}"
-    _print(name, schema.input_shape, schema.num_outputs, found, as_json=as_json)
+    _print(name, schema.input_shape, outputs_of(experiment, schema), found, as_json=as_json)
 
 
 def _check(name: str, known: Known, shape: tuple[int, ...], outputs: int) -> None:
@@ -138,8 +144,10 @@ def _print(name: str, shape: tuple[int, ...], outputs: int, found: Anatomy, *, a
     print(f"\n{_COUNTED}\na layer's figures leave out those of the layers inside it")
 
 
-def _example(shape: tuple[int, ...], dtype: str) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct((1, *shape), dtype)
+def _example(known: Known, shape: tuple[int, ...]) -> Any:
+    """Shapes of a batch of one."""
+    example = jax.ShapeDtypeStruct((1, *shape), known.dtype)
+    return {"image": example, "text": jax.ShapeDtypeStruct((1, known.text), "int32")} if known.text else example
 
 
 def _shape(shape: Any) -> str:

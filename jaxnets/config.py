@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import math
 import runpy
@@ -59,6 +60,7 @@ class Experiment:
         | models.PatchTST
         | models.TSMixer
         | models.R2Plus1D
+        | models.TwoTower
         | Custom
     ) = stage(models.MLP())
     task: (
@@ -71,6 +73,7 @@ class Experiment:
         | tasks.Segmentation
         | tasks.Autoencoding
         | tasks.Forecasting
+        | tasks.Contrastive
     ) = stage(tasks.Classification())
     optim: optim.Optim = stage(optim.AdamW())
     plan: Plan = stage(Plan())
@@ -153,9 +156,10 @@ _RULES: dict[str, tuple[Any, str]] = {
     "words": _NOT_NEGATIVE,
     "epochs": _POSITIVE,
     "decibels": _NOT_NEGATIVE,
+    "points": (lambda x: x >= 2, "a whole number of at least 2"),
     **dict.fromkeys(("least_db", "most_db"), (lambda x: -100 <= x <= 100, "a number from -100 to 100")),
     **dict.fromkeys(("share", "time_share", "mel_share"), _PART),
-    **dict.fromkeys(("time_change", "mel_change"), _SHARE),
+    **dict.fromkeys(("time_change", "mel_change", "rate_change"), _SHARE),
     **dict.fromkeys(("seconds", "frame_seconds", "hop_seconds", "range_db"), _POSITIVE),
     "save_minutes": _POSITIVE,
     **dict.fromkeys(
@@ -182,20 +186,25 @@ def load(path: str | Path) -> Experiment:
 
     Raises ConfigError if the file is missing, fails, or has no `experiment = Experiment(...)`.
     """
-    path = Path(path)
-    if not path.is_file():
-        hint = near(str(path), [str(other) for other in path.parent.glob("*.py")])
-        raise ConfigError(f"config {str(path)!r} is not a file{hint}; give a Python file that ends in an Experiment")
-    try:
-        names = runpy.run_path(str(path))
-    except (Exception, SystemExit) as error:
-        raise ConfigError(f"config {path} fails with {type(error).__name__}: {error}; it must run as Python") from error
+    names = definitions(path)
     experiment = names.get("experiment")
     if not isinstance(experiment, Experiment):
         raise ConfigError(
             f"config {path} holds experiment = {type(experiment).__name__}; it must end in experiment = Experiment(...)"
         )
     return experiment
+
+
+def definitions(path: str | Path) -> dict[str, Any]:
+    """All that a config file defines: it is Python and is run. Raises ConfigError if it is missing or fails."""
+    path = Path(path)
+    if not path.is_file():
+        hint = near(str(path), [str(other) for other in path.parent.glob("*.py")])
+        raise ConfigError(f"config {str(path)!r} is not a file{hint}; give a Python file that ends in an Experiment")
+    try:
+        return runpy.run_path(str(path))
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"config {path} fails with {type(error).__name__}: {error}; it must run as Python") from error
 
 
 def to_json(value: Any) -> Any:
@@ -320,6 +329,7 @@ def _switch(value: Any, variants: list[type], path: str, text: str) -> Any:
     return dataclasses.replace(new, **kept)
 
 
+@functools.cache  # resolving annotations takes longer than all else that `check` does
 def _field_types(kind: type) -> dict[str, Any]:
     return typing.get_type_hints(kind) if dataclasses.is_dataclass(kind) else {}
 
@@ -507,6 +517,7 @@ def _check_fit(experiment: Experiment) -> None:
     if isinstance(model, models.GPT) and model.kv_heads is not None and model.heads % model.kv_heads:
         raise ConfigError(f"model.heads {model.heads} do not divide over model.kv_heads {model.kv_heads}")
     _check_depth(model)
+    _check_joint(experiment, accumulate)
     weights = getattr(experiment.task, "class_weights", None)
     if weights is not None and not any(weights):
         raise ConfigError(f"task.class_weights {weights} leave nothing to learn; give at least one above 0")
@@ -522,7 +533,11 @@ def _check_fit(experiment: Experiment) -> None:
 def _check_own_model(experiment: Experiment) -> None:
     """Models whose outputs only one task reads, which reads no others."""
     model, task = experiment.model, experiment.task
-    for kind, own in ((models.UNet, tasks.Segmentation), (models.Autoencoder, tasks.Autoencoding)):
+    for kind, own in (
+        (models.UNet, tasks.Segmentation),
+        (models.Autoencoder, tasks.Autoencoding),
+        (models.TwoTower, tasks.Contrastive),
+    ):
         if isinstance(model, kind) != isinstance(task, own) and not isinstance(model, Custom):
             raise ConfigError(
                 f"task {variant_name(type(task))} does not fit model {variant_name(type(model))}; "
@@ -534,9 +549,28 @@ def _check_own_model(experiment: Experiment) -> None:
         raise ConfigError(f"task.quantiles {levels} do not rise; give levels in order, as in 0.05,0.5,0.95")
 
 
+def _check_joint(experiment: Experiment, accumulate: int) -> None:
+    """A pair is told from the others of its batch: the batch stays whole, and holds others."""
+    if not isinstance(experiment.task, tasks.Contrastive):
+        return
+    if accumulate > 1 or experiment.plan.mode == "pmap":
+        path, remedy = ("optim.accumulate", "1") if accumulate > 1 else ("plan.mode", "jit")
+        raise ConfigError(
+            f"{path} {accumulate if accumulate > 1 else 'pmap'} takes a batch in parts, but the loss of task contrastive "
+            f"is of a whole one; set {path} to {remedy}"
+        )
+    if experiment.data.batch_size < 2:
+        raise ConfigError(
+            f"data.batch_size {experiment.data.batch_size} leaves task contrastive nothing to tell a pair from; give at "
+            "least 2"
+        )
+    if not experiment.task.recall or list(experiment.task.recall) != sorted(set(experiment.task.recall)):
+        raise ConfigError(f"task.recall {experiment.task.recall} does not rise; give numbers in order, as in 1,5")
+
+
 def _check_depth(model: Any) -> None:
     depth = getattr(model, "depth", 1)
-    if not isinstance(model, models.TextEncoder):
+    if not isinstance(model, models.TextEncoder | models.TwoTower):
         if depth < 1:
             raise ConfigError(f"model.depth {depth} is not allowed; give a whole number of at least 1")
         return
@@ -545,7 +579,7 @@ def _check_depth(model: Any) -> None:
             f"model.width {model.width} does not divide over model.heads {model.heads} into even numbers, as rotary "
             f"positions need; use a multiple of {2 * model.heads}"
         )
-    if not depth and model.pool == "cls":
+    if not depth and getattr(model, "pool", "mean") == "cls":
         raise ConfigError("model.pool cls gathers nothing at model.depth 0; use mean, or a depth of at least 1")
 
 

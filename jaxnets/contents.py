@@ -53,7 +53,8 @@ def of_source(source: str, settings: Any = (), *, target: str | None = None) -> 
         except UsageError as error:
             raise UsageError(f"{error}{near(source, BUILTIN)}") from error
         source = draft.outline(found).experiment.data.source if found.kind == "pictures" else found.source
-    own = Data(source=source, target=target, batch_size=1, context=64 if data.is_text(source) else None)
+    context = 64 if data.takes_context(source) else None
+    own = Data(source=source, target=target, batch_size=1, context=context)
     experiment = config.assign(Experiment(data=_bearing(own)), settings)
     if source.startswith("table:") and experiment.data.target is None:
         return _looked_at(experiment, inspection.untargeted(experiment.data))
@@ -64,7 +65,8 @@ def of_source(source: str, settings: Any = (), *, target: str | None = None) -> 
 
 def _bearing(own: Data) -> Data:
     """The data of images that are read while training, with broken ones passed over: they are told with all else."""
-    return dataclasses.replace(own, on_bad="skip", most_bad=2**31 - 1) if own.source.startswith("images:") else own
+    passed = own.source.startswith(("images:", "pairs:"))
+    return dataclasses.replace(own, on_bad="skip", most_bad=2**31 - 1) if passed else own
 
 
 def _looked_at(experiment: Experiment, dataset: Dataset) -> Contents:
@@ -141,6 +143,7 @@ def described(dataset: Dataset) -> dict[str, str]:
         "labels": f"any of {len(schema.classes)} labels",
         "mask": f"of every pixel one of {len(schema.classes)} classes",
         "series": f"the next {schema.series.horizon if schema.series else 0} steps of {', '.join(schema.target_names)}",
+        "pair": "which text goes with which image",
     }
     shape = " × ".join(map(str, schema.input_shape))
     return {
@@ -156,6 +159,9 @@ def _parts(schema: Schema) -> str:
     if schema.series is not None:
         known = f", {', '.join(schema.feature_names)} known ahead" if schema.feature_names else ""
         return f"windows of {schema.input_shape[0]} steps of {len(schema.series.names)} series{known}"
+    if schema.input_kind == "pair":
+        image, text = (" × ".join(map(str, part.shape)) for part in schema.parts)
+        return f"images of {image}, {schema.input_dtype}, with texts of up to {text} tokens"
     widths = ", ".join(f"{part.shape[0]} {part.name}" for part in schema.parts)
     return f"rows of {len(schema.feature_names)} columns: {widths}"
 
@@ -177,6 +183,10 @@ def counted(dataset: Dataset) -> list[tuple[str, ...]]:
                 rows.append((f"{words} {name}", *(f"{measure(column):.5g}" for column in values)))
     elif schema.target_kind == "mask":
         return rows
+    elif schema.target_kind == "pair":
+        for column, name in enumerate(data.HALVES):
+            counts = (len(np.unique(split.arrays["targets"][:, column])) for split in splits)
+            rows.append((f"different {name}s", *(f"{count:,}" for count in counts)))
     elif schema.target_kind == "series":
         rows.append(
             ("rows of the source", *(f"{len(np.unique(split.row(np.arange(split.length)))):,}" for split in splits))
@@ -222,6 +232,8 @@ def examples(experiment: Experiment, dataset: Dataset) -> list[sheet.Example]:
     batch = batch_at(experiment, train, 0)
     if schema.input_kind in ("table", "text", "window"):
         batch = {**batch, "inputs": evaluate.shown(batch["inputs"], schema)}
+    if schema.input_kind == "pair":
+        return _pairs(experiment, schema, batch)
     shown = _augmented(experiment, schema, batch) if schema.input_kind in ("image", "sound") else batch
     waves = waveforms(batch["inputs"]) if schema.sound is not None else None
     if schema.sound is not None:
@@ -235,6 +247,17 @@ def examples(experiment: Experiment, dataset: Dataset) -> list[sheet.Example]:
             None if waves is None else waves[i],
         )
         for i in range(min(_EXAMPLES, size))
+    ]
+
+
+def _pairs(experiment: Experiment, schema: Schema, batch: Any) -> list[sheet.Example]:
+    """Images with their texts; the latter stay as they are."""
+    texts = evaluate.shown(batch["inputs"]["text"], schema.half("text"))[:, 0]
+    images = {**batch, "inputs": batch["inputs"]["image"]}
+    after = _augmented(experiment, schema.half("image"), images)["inputs"]
+    return [
+        sheet.Example(int(batch["id"][i]), np.asarray(images["inputs"][i]), np.asarray(after[i]), texts[i])
+        for i in range(min(_EXAMPLES, len(texts)))
     ]
 
 

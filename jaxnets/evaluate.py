@@ -23,6 +23,7 @@ from jaxnets.errors import ConfigError, DataError, UsageError
 from jaxnets.files import read_json, write_atomically
 from jaxnets.folders import refuse_series
 from jaxnets.step import results, score
+from jaxnets.tasks.contrastive import normalized
 from jaxnets.types import Task
 
 WORST = 24  # examples of the highest loss that are kept for the report
@@ -104,6 +105,8 @@ def _test(run_dir: Path, split: str, dataset: Dataset | None, batch_size: int) -
     dataset = dataset or load_data(opened)
     if split not in dataset.splits:
         raise ConfigError(f"split {split!r} is not there; use one of {', '.join(dataset.splits)}")
+    if opened.task.joint:  # so that its loss is that of the validation split: of batches of this size
+        batch_size = experiment_of(opened.settings).data.batch_size
     apply = forward.load(run_dir)
     part = _each_token_once(dataset.splits[split])
     sums: Any = None
@@ -137,10 +140,18 @@ def _test(run_dir: Path, split: str, dataset: Dataset | None, batch_size: int) -
     worst = np.argsort(-table["loss"], kind="stable")[:WORST]
     table["wrong_id"] = table["id"][worst]
     wrong = data.Wanted(table["wrong_id"], np.ones(len(worst), np.float32))
-    table["wrong_inputs"] = shown(data.fetch(part, wrong)["inputs"], opened.schema)
+    table |= _worst(data.fetch(part, wrong)["inputs"], opened.schema)
     if split == "test":
         _write_table(run_dir / "evaluation.npz", table)
     return results(opened.task, sums) | {"examples": len(table["loss"])}
+
+
+def _worst(inputs: Any, schema: Schema) -> dict[str, np.ndarray]:
+    """The examples of the highest loss, for a report; of pairs both halves."""
+    if schema.input_kind != "pair":
+        return {"wrong_inputs": shown(inputs, schema)}
+    texts = shown(inputs["text"], schema.half("text"))[:, 0]
+    return {"wrong_inputs": np.asarray(inputs["image"]), "wrong_texts": texts}
 
 
 def shown(inputs: Any, schema: Schema) -> np.ndarray:
@@ -180,6 +191,9 @@ def predict(run_dir: Path | str, inputs: Any, *, batch_size: int = 256) -> dict[
     texts a list of them. One on time series takes a table, too, and forecasts what comes behind the last row with a
     target of each series, in the order of their names; rows behind it say what is known ahead.
 
+    A run on pairs takes {"image": (n …), "text": m of them} or one of the two, and gives embeddings; of both it tells how
+    alike they are: similarity (n m), a cosine, and probabilities (n m) of the texts for each image.
+
     Tokens (b t) with t up to the run's context give the probabilities of the token after each. Raises DataError if the
     inputs are none, or are not what the run was trained on: shape, NaN, images that are not whole 0..255, tokens.
     """
@@ -190,6 +204,8 @@ def predict(run_dir: Path | str, inputs: Any, *, batch_size: int = 256) -> dict[
 def _predict(run_dir: Path, inputs: Any, batch_size: int) -> dict[str, np.ndarray]:
     opened = open_run(run_dir)
     inputs = raw_inputs(inputs, opened.schema)
+    if opened.schema.input_kind == "pair":
+        return _compared(forward.load(run_dir), inputs, opened.schema, batch_size)
     length = inputs.shape[1] if opened.schema.input_kind == "token" else None
     if length is not None:  # what stands behind the last token is not seen by those before it
         inputs = np.pad(inputs, ((0, 0), (0, opened.schema.input_shape[0] - length)))
@@ -203,6 +219,32 @@ def _predict(run_dir: Path, inputs: Any, batch_size: int) -> dict[str, np.ndarra
     return whole if length is None else {name: column[:, :length] for name, column in whole.items()}
 
 
+def _compared(apply: Any, given: dict[str, Any], schema: Schema, batch_size: int) -> dict[str, np.ndarray]:
+    """Embeddings of what is given of pairs, and of both how alike each image and each text are."""
+    found, scale = {}, 1.0
+    for name, rows in given.items():
+        parts = []
+        for start in range(0, len(rows), batch_size):
+            part = rows[start : start + batch_size]
+            blank = {n: np.zeros(one.shape, one.dtype) for n, one in schema.inputs(len(part)).items()}
+            outputs = jax.device_get(apply(blank | {name: part}))  # a tower knows nothing of the other
+            parts.append(np.asarray(normalized(outputs[name])))
+            scale = float(outputs["scale"][0])
+        found[f"{name}_embedding"] = np.concatenate(parts)
+    if len(given) == len(data.HALVES):
+        found["similarity"] = found["image_embedding"] @ found["text_embedding"].T
+        found["probabilities"] = np.asarray(jax.nn.softmax(scale * found["similarity"], axis=-1))
+    return found
+
+
+def _halves(inputs: Any, schema: Schema) -> dict[str, Any]:
+    """Raw images and texts, of which there may be different numbers, or one kind alone."""
+    if not isinstance(inputs, dict) or not inputs or not set(inputs) <= set(data.HALVES):
+        keys = ", ".join(map(str, inputs)) if isinstance(inputs, dict) else type(inputs).__name__
+        raise DataError(f"the inputs are {keys or 'empty'}; this run takes {{'image': …, 'text': …}}, or one of the two")
+    return {name: raw_inputs(inputs[name], schema.half(name)) for name in data.HALVES if name in inputs}
+
+
 def raw_inputs(inputs: Any, schema: Schema) -> Any:
     """`inputs` (b …) in the dtype of the run's data, a table encoded; DataError says what does not fit."""
     if schema.input_kind == "table":
@@ -211,6 +253,8 @@ def raw_inputs(inputs: Any, schema: Schema) -> Any:
         return text_inputs.encode(inputs, schema)
     if schema.input_kind == "window":
         return encode_history(inputs, schema)
+    if schema.input_kind == "pair":
+        return _halves(inputs, schema)
     inputs = np.asarray(inputs)
     shape = tuple(schema.input_shape)
     words = f"this run takes (examples, {', '.join(map(str, shape))})"

@@ -7,13 +7,13 @@ import io
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxnets import evaluate
+from jaxnets import evaluate, nearest
 from jaxnets.data import Data, Schema, Texts, text_rows, tokenizer
 from jaxnets.data.audio.decoding import SUFFIXES as SOUNDS
 from jaxnets.data.audio.decoding import BadSound, read_wave
@@ -26,8 +26,10 @@ from jaxnets.errors import DataError, UsageError
 from jaxnets.files import write_atomically
 
 
-def predict_files(run_dir: Path, files: list[Path], *, out: Path | None = None) -> None:
+def predict_files(run_dir: Path, files: list[Path], *, out: Path | None = None, texts: Sequence[str] = ()) -> None:
     """Predicts every example in `files`; writes JSON lines or CSV by the ending of `out`, or JSON lines to stdout.
+
+    texts: of a run on pairs, which the images of `files` are compared with, beside those of its tables
 
     Raises DataError naming file and row, UsageError for an ending that is not known. Nothing is written in that case.
     """
@@ -35,8 +37,13 @@ def predict_files(run_dir: Path, files: list[Path], *, out: Path | None = None) 
         raise UsageError(f"--out {out} is not allowed; use a file that ends in .jsonl or .csv")
     opened = evaluate.open_run(run_dir)
     schema, images = opened.schema, images_of(opened)
-    read = [(file, read_inputs(file, schema, images=images)) for file in files]
-    rows = [row for file, inputs in read for row in _rows(file, evaluate.predict(run_dir, inputs), schema, inputs)]
+    if texts and schema.input_kind != "pair":
+        raise UsageError(f"--text is for runs on pairs, but {run_dir} takes {schema.input_kind}s; give a file")
+    if schema.input_kind == "pair":
+        rows = list(nearest.rows(run_dir, [*_pairs(opened, files, images), *_asked(texts)]))
+    else:
+        read = [(file, read_inputs(file, schema, images=images)) for file in files]
+        rows = [row for file, inputs in read for row in _rows(file, evaluate.predict(run_dir, inputs), schema, inputs)]
     text = _csv(rows) if out is not None and out.suffix == ".csv" else "".join(json.dumps(row) + "\n" for row in rows)
     if out is None:
         sys.stdout.write(text)
@@ -45,9 +52,25 @@ def predict_files(run_dir: Path, files: list[Path], *, out: Path | None = None) 
         print(f"{len(rows)} predictions in {out}")
 
 
+def _pairs(opened: evaluate.Opened, files: list[Path], images: Images | None) -> Iterator[nearest.Given]:
+    """What a run on pairs is given: pictures, texts, or tables of both."""
+    half = opened.schema.half("image")
+    for file in files:
+        if file.suffix.lower() in (".npy", *PICTURES):
+            yield nearest.Given(str(file), read_inputs(file, half, images=images), None)
+        else:
+            yield nearest.of_table(file, opened)
+
+
+def _asked(texts: Sequence[str]) -> list[nearest.Given]:
+    return [nearest.Given("--text", None, list(texts))] if texts else []
+
+
 def images_of(opened: evaluate.Opened) -> Images | None:
     """How a run cut the pictures that it read while training; None = its source gave pictures of one size."""
-    if re.search(r"(^|[*])(images|hf):", opened.schema.source) is None or opened.schema.input_kind != "image":
+    if re.search(r"(^|[*])(images|hf|pairs):", opened.schema.source) is None:
+        return None
+    if opened.schema.input_kind not in ("image", "pair"):
         return None
     return evaluate.experiment_of(opened.settings).data.images
 

@@ -331,7 +331,8 @@ class _Run:
             if distributed.first():
                 self._describe()
             self._introduce()
-            dispatch = self._dispatch(train_state)
+            trained = start == self.last and not notes.events_due  # by lanes, or killed before its test
+            dispatch = None if trained else self._dispatch(train_state)
             self._validate_program(train_state)
             distributed.gather("ready")  # the first has more to compile, and a collective does not wait for ever
             self.log = metrics.Silent()
@@ -339,7 +340,9 @@ class _Run:
                 self.log = metrics.JsonLines(self.run_dir / "metrics.jsonl", offset=notes.log_offset)
             with contextlib.closing(self.log), contextlib.ExitStack() as self.open:
                 self.sinks = _open(self.openers, self.run_dir, self.open)
-                train_state, notes, steps = self._fit(train_state, notes, start, dispatch)
+                steps = start
+                if dispatch is not None:
+                    train_state, notes, steps = self._fit(train_state, notes, start, dispatch)
                 self.log.flush()
             checkpoints.wait()
             return self._finish(train_state, notes, steps)

@@ -77,6 +77,7 @@ def series(
     allow: Iterable[str] = (),
     progress: Progress | None = None,
     sinks: Callable[[Path], Iterable[Opener]] = lambda run_dir: (),
+    ahead: Callable[[dict[str, Experiment], Path, Signals], object] = lambda runs, folder, signals: None,
 ) -> Series:
     """Trains and tests `count` members; on a folder that holds this series, finishes what is not finished.
 
@@ -84,6 +85,7 @@ def series(
         on: every row is tested once) or "splits" (`data.split_seed`, + 1, …: other rows are tested, some of them twice)
     count: at least 2; seeds and splits may be given a larger one later
     sinks: `run folder -> openers` of what each member's log goes to as well
+    ahead: (members, folder, signals) -> None, called before the first is run: it may train several of them at once
 
     Raises what `run` raises, before the first member begins where it can be known; UsageError for a folder that holds
     something else, or is in use. After a signal the member at hand is saved, and Interrupted ends the whole series.
@@ -99,8 +101,9 @@ def series(
     for name, member in runs.items():
         config.check(member)
         check_folder(folder / name, member, allow)
-    with locked(folder), Signals():
+    with locked(folder), Signals() as signals:
         figures = _write(folder, by, runs)
+        ahead(runs, folder, signals)
         for number, (name, member) in enumerate(runs.items(), 1):
             progress.say(f"{name} ({number} of {count})")
             run(member, folder / name, allow=allow, progress=progress, sinks=sinks(folder / name))

@@ -18,6 +18,7 @@ from jaxnets.data import (
     Crop,
     CutMix,
     Data,
+    Filter,
     Flip,
     Invert,
     Mixup,
@@ -28,6 +29,7 @@ from jaxnets.data import (
     RepeatedAugmentation,
     Sharpness,
     Solarize,
+    Speed,
     load,
 )
 from jaxnets.errors import ConfigError
@@ -298,6 +300,8 @@ def test_a_config_file_that_is_none_is_named(text, words, tmp_path):
     ("stages", "words"),
     [
         ((Crop(), RepeatedAugmentation()), "must come first; give it as data.augment.0"),
+        ((Speed(rate_change=1.0),), "data.augment.0.rate_change 1.0 is not allowed; give a number of at least 0 and"),
+        ((Filter(points=1),), "data.augment.0.points 1 is not allowed; give a whole number of at least 2"),
         ((Noise(least_db=30.0), Noise(least_db=50.0)), "data.augment.1.least_db 50.0 is more than"),
         ((RepeatedAugmentation(times=3),), r"times 3 does not divide data.batch_size 128; use one of \[2, 4"),
         ((RandomErasing(smallest=0.3, largest=0.2),), "smallest 0.3 is more than data.augment.0.largest 0.2; give"),

@@ -3,6 +3,8 @@
 jaxnets init PATH [--target COLUMN] [--out FILE] [--force]
 jaxnets train CONFIG [--run-dir DIR] [--allow PATH …] [--tensorboard] [--profile A:B] [--a.b.c VALUE …]
 jaxnets train CONFIG --seeds N | --folds N | --splits N …
+jaxnets train --from-sweep SWEEP --best | --trial N [--run-dir DIR] [--a.b.c VALUE …]
+jaxnets sweep CONFIG --over PATH=RANGE … --trials N [--name NAME] [--searcher NAME] … [--a.b.c VALUE …]
 jaxnets lr-find CONFIG [--low 1e-7] [--high 10] [--steps 100] [--out FILE] [--a.b.c VALUE …]
 jaxnets batch-find CONFIG [--memory 16GiB] [--largest N] [--a.b.c VALUE …]
 jaxnets compile CONFIG [--topology v5e:16x16] [--batch auto] [--json] [--a.b.c VALUE …]
@@ -29,12 +31,12 @@ from __future__ import annotations
 import os
 import sys
 
-from jaxnets.cli import init, launch, look, train, use
+from jaxnets.cli import init, launch, look, sweep, train, use
 from jaxnets.cli.command import parser, split_settings
 from jaxnets.errors import JaxnetsError
 from jaxnets.memory import keep_pages
 
-COMMANDS = {command.name: command for group in (init, train, use, look, launch) for command in group.COMMANDS}
+COMMANDS = {command.name: command for group in (init, train, sweep, use, look, launch) for command in group.COMMANDS}
 
 
 def main(arguments: list[str] | None = None) -> int:

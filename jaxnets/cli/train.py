@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,12 @@ _REPEATS = ("seeds", "folds", "splits")
 
 
 def _train_options(train: Parser) -> None:
-    train.add_argument("config", help="a Python file that ends in experiment = Experiment(...)")
+    train.add_argument("config", nargs="?", help="a Python file that ends in experiment = Experiment(...)")
+    train.add_argument(
+        "--from-sweep", metavar="SWEEP", help="in place of a config: a trial of this sweep, by name or folder"
+    )
+    train.add_argument("--best", action="store_true", help="of the sweep: its best trial")
+    train.add_argument("--trial", type=int, metavar="N", help="of the sweep: this trial")
     train.add_argument(
         "--run-dir",
         type=place,
@@ -44,6 +50,12 @@ def _train_options(train: Parser) -> None:
         "--dry-run", action="store_true", help="show data, shapes, memory and schedule, and write nothing"
     )
     train.add_argument("--seeds", type=int, metavar="N", help="N runs, each with another seed, and their mean")
+    train.add_argument(
+        "--form",
+        default="auto",
+        choices=("auto", "lanes", "queue"),
+        help="of --seeds: all at once, one after the other, or the faster one (default: auto)",
+    )
     train.add_argument("--folds", type=int, metavar="N", help="N runs of a cross-validation: each row is tested once")
     train.add_argument("--splits", type=int, metavar="N", help="N runs, each on other random splits")
     train.add_argument("--coordinator", metavar="HOST:PORT", help="of several processes: where process 0 is")
@@ -70,7 +82,7 @@ def _train_here(given: argparse.Namespace, settings: Settings) -> int:
     """`train` in this process, which may be one of several."""
     settings += [("loop.limit_steps", given.limit_steps)] if given.limit_steps is not None else []
     settings += [("loop.overfit_batch", "true")] if given.overfit_batch else []
-    of_config = experiment(given.config, settings)
+    of_config = _given(given, settings)
     repeats: dict[Any, int] = {by: count for by in _REPEATS if (count := getattr(given, by)) is not None}
     if repeats and distributed.count() > 1:
         raise UsageError(
@@ -109,8 +121,32 @@ def _train_here(given: argparse.Namespace, settings: Settings) -> int:
     )
     print(f"data         {figures['data']['source']}, sha256 {figures['data']['sha256'][:16]}…")
     print(f"run folder   {run_dir}\nreport       {run_dir}/report.html\nnext         jaxnets test {run_dir}")
-    print(f"             jaxnets predict {run_dir} FILE\n             jaxnets config {given.config}")
+    print(f"             jaxnets predict {run_dir} FILE\n             jaxnets config {run_dir}")
     return 0
+
+
+def _given(given: argparse.Namespace, settings: Settings) -> Any:
+    """The experiment of a config, or of a trial of a sweep, with settings; `given.config` names it from here on."""
+    if (given.config is None) == (given.from_sweep is None):
+        raise UsageError(
+            "give a config, or --from-sweep SWEEP with --best or --trial N: one of the two; see jaxnets train --help"
+        )
+    if given.from_sweep is None:
+        if given.best or given.trial is not None:
+            raise UsageError("--best and --trial choose from a sweep; give it with --from-sweep SWEEP")
+        return experiment(given.config, settings)
+    if given.best == (given.trial is not None):
+        raise UsageError(f"--from-sweep {given.from_sweep} needs one of --best and --trial N")
+    from jaxnets import config
+    from jaxnets.sweep.promotion import promoted
+
+    found, words = promoted(given.from_sweep, trial=given.trial)
+    if not given.quiet:
+        print(words)
+    found = config.assign(found, settings)
+    config.check(found)
+    given.config = f"{Path(given.from_sweep).name}_{'best' if given.best else given.trial}"
+    return found
 
 
 def _series(given: argparse.Namespace, of_config: Any, repeats: dict[Any, int]) -> int:
@@ -143,11 +179,19 @@ def _series(given: argparse.Namespace, of_config: Any, repeats: dict[Any, int]) 
             allow=given.allow,
             progress=Progress(quiet=given.quiet),
             sinks=lambda run_dir: [tensorboard(run_dir / "tb")] if given.tensorboard else [],
+            ahead=partial(_together, given) if by == "seeds" else lambda *_: None,
         ).figures
     print(f"\ntest figures over {count} {by}\n{series.text(figures)}")
     print(f"series       {folder / 'series.json'}\nreport       {folder / 'series.html'}")
     print(f"runs         {folder / figures['runs'][0]['name']} … {figures['runs'][-1]['name']}")
     return 0
+
+
+def _together(given: argparse.Namespace, runs: dict[str, Any], folder: Path, signals: Any) -> None:
+    """Seeds in lanes, where that is faster."""
+    from jaxnets.sweep.seeds import train_together
+
+    train_together(runs, folder, form=given.form, signals=signals, say=(lambda line: None) if given.quiet else print)
 
 
 def _lr_find_options(find: Parser) -> None:

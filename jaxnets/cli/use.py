@@ -31,6 +31,9 @@ def _test(given: argparse.Namespace, settings: Settings) -> int:
 def _predict_options(predict: Parser) -> None:
     predict.add_argument("run", type=place)
     predict.add_argument("inputs", nargs="+", type=Path, help=".npy, .csv, .parquet, .jsonl or image files")
+    predict.add_argument(
+        "--text", action="append", default=[], help="of a run on pairs: what images are compared with; may be repeated"
+    )
     predict.add_argument("--out", type=Path, help=".jsonl or .csv (default: JSON lines on the terminal)")
 
 
@@ -38,7 +41,7 @@ def _predict(given: argparse.Namespace, settings: Settings) -> int:
     from jaxnets import compilation, predictions
 
     with compilation.cache(), remote.reading(given.run) as run:
-        predictions.predict_files(run, given.inputs, out=given.out)
+        predictions.predict_files(run, given.inputs, out=given.out, texts=given.text)
     return 0
 
 
@@ -101,7 +104,10 @@ COMMANDS = (
     Command(
         "predict",
         "predictions of a finished run for files or arrays",
-        ("jaxnets predict runs/digits_cnn digit.png --out predictions.csv",),
+        (
+            "jaxnets predict runs/digits_cnn digit.png --out predictions.csv",
+            "jaxnets predict runs/photos photo.jpg --text 'a dog' --text 'a cat'",
+        ),
         _predict_options,
         _predict,
     ),

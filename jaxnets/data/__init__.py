@@ -10,6 +10,7 @@ from jaxnets.data.augment import Crop as Crop
 from jaxnets.data.augment import CutMix as CutMix
 from jaxnets.data.augment import Cutout as Cutout
 from jaxnets.data.augment import Equalize as Equalize
+from jaxnets.data.augment import Filter as Filter
 from jaxnets.data.augment import Flip as Flip
 from jaxnets.data.augment import Gain as Gain
 from jaxnets.data.augment import Invert as Invert
@@ -26,6 +27,7 @@ from jaxnets.data.augment import Solarize as Solarize
 from jaxnets.data.augment import SpecAugment as SpecAugment
 from jaxnets.data.augment import SpectrumOperation as SpectrumOperation
 from jaxnets.data.augment import SpectrumWarp as SpectrumWarp
+from jaxnets.data.augment import Speed as Speed
 from jaxnets.data.augment import WaveOperation as WaveOperation
 from jaxnets.data.augment import augment as augment
 from jaxnets.data.augment import by_spectrogram as by_spectrogram
@@ -42,6 +44,7 @@ from jaxnets.data.pipeline import gather as gather
 from jaxnets.data.reader import Bad as Bad
 from jaxnets.data.reader import Leaf as Leaf
 from jaxnets.data.reader import Reader as Reader
+from jaxnets.data.schema import HALVES as HALVES
 from jaxnets.data.schema import Dataset as Dataset
 from jaxnets.data.schema import Part as Part
 from jaxnets.data.schema import Schema as Schema
@@ -50,6 +53,7 @@ from jaxnets.data.schema import preprocess as preprocess
 from jaxnets.data.source import Data as Data
 from jaxnets.data.source import is_text as is_text
 from jaxnets.data.source import load as load
+from jaxnets.data.source import takes_context as takes_context
 from jaxnets.data.stream import Stream as Stream
 from jaxnets.data.stream import Wanted as Wanted
 from jaxnets.data.stream import batch_shapes as batch_shapes

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from jaxnets.data.order import Groups
-from jaxnets.data.pictures import BadPicture, Images, cut
-from jaxnets.data.reader import Bad, Leaf
+from jaxnets.data.picture_reader import PictureReader
+from jaxnets.data.pictures import Images
+from jaxnets.data.reader import Bad
 from jaxnets.data.schema import Dataset, Schema, Split, moments
 from jaxnets.data.shards import bounds, files_of, known_by
 from jaxnets.errors import ConfigError, DataError
@@ -41,16 +42,18 @@ class RowGroup(NamedTuple):
     first: int  # row of its file
 
 
-class ImageReader:
-    """Images of the row groups of some files, one file after the other (see Reader)."""
+class RowGroups:
+    """Encoded images in a column of some parquet files, one file after the other, by their row.
 
-    def __init__(self, paths: list[Path], config: Images, bad: Bad) -> None:
-        self.paths, self._config, self._bad = paths, config, bad
-        self.labels, self.groups = _scan(paths)
+    pool: rows that are wanted at about the same time
+    """
+
+    def __init__(self, paths: list[Path], column: str, *, pool: int) -> None:
+        self.paths, self._column, self.groups = paths, column, _groups(paths)
         self.starts = np.cumsum([0, *(group.rows for group in self.groups)])
         mean_rows = max(1.0, float(self.starts[-1]) / max(1, len(self.groups)))
         self._held: OrderedDict[int, Future[Any]] = OrderedDict()
-        self._most_held = 2 * math.ceil(config.pool / mean_rows) + 2
+        self._most_held = 2 * math.ceil(pool / mean_rows) + 2
         self._lock = threading.Lock()
 
     @property
@@ -59,21 +62,20 @@ class ImageReader:
         firsts = (int(s) for s, group in zip(self.starts, self.groups, strict=False) if group.number == 0)
         return tuple(zip((path.name for path in self.paths), firsts, strict=True))
 
-    @property
-    def leaves(self) -> Mapping[str, Leaf]:
-        return {"inputs": Leaf((self._config.size, self._config.size, 3), "uint8")}
+    def numbers(self, rows: Any) -> Any:
+        """Which group each row is in."""
+        return np.searchsorted(self.starts, rows, side="right") - 1
 
-    def fill(self, rows: np.ndarray, out: Mapping[str, np.ndarray], draws: np.ndarray | None, /) -> None:
-        for place, row in enumerate(rows):
-            number = int(np.searchsorted(self.starts, row, side="right")) - 1
-            within = int(row) - int(self.starts[number])
-            draw = None if draws is None else np.random.Generator(np.random.Philox(key=draws[place]))
-            try:
-                out["inputs"][place], _ = cut(_bytes(self._group(number)[within]), self._config, draw)
-            except BadPicture as error:
-                out["weight"][place] = 0  # unless the next line raises
-                group = self.groups[number]
-                self._bad(f"{group.path}, row {group.first + within}", f"not a readable image ({error})")
+    def where(self, row: int) -> str:
+        """A row's file and its number there, for a message."""
+        number = int(self.numbers(row))
+        group = self.groups[number]
+        return f"{group.path}, row {group.first + row - int(self.starts[number])}"
+
+    def encoded(self, row: int) -> bytes:
+        """The image of a row. Raises DataError if its row group cannot be read."""
+        number = int(self.numbers(row))
+        return _bytes(self._group(number)[row - int(self.starts[number])])
 
     def _group(self, number: int) -> Any:
         """The encoded images of a row group; whoever asks first reads it, the others wait."""
@@ -88,7 +90,7 @@ class ImageReader:
         if found is not None:
             return found.result()
         try:
-            mine.set_result(_encoded(self.groups[number]))
+            mine.set_result(_encoded(self.groups[number], self._column))
         except Exception as error:
             with self._lock:
                 self._held.pop(number, None)
@@ -96,42 +98,56 @@ class ImageReader:
         return mine.result()
 
 
-def _scan(paths: list[Path]) -> tuple[np.ndarray, list[RowGroup]]:
-    """(labels of all rows, all row groups); of the images nothing is read."""
-    import pyarrow
+def _groups(paths: list[Path]) -> list[RowGroup]:
+    """All row groups of the files, in order."""
     from pyarrow import parquet
 
-    labels, groups = [], []
+    groups = []
     for path in paths:
-        try:
-            file = parquet.ParquetFile(path)
-            missing = {"image", "label"} - set(file.schema_arrow.names)
-            if missing:
-                names = ", ".join(file.schema_arrow.names)
-                raise DataError(f"{path} has no column {', '.join(sorted(missing))}; it has {names}")
-            own = file.read(columns=["label"])["label"].to_pylist()
-        except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{path} is not a readable parquet file: {error}; restore it") from error
+        known, first = parquet.ParquetFile(path).metadata, 0
+        for number in range(known.num_row_groups):
+            rows = known.row_group(number).num_rows
+            groups.append(RowGroup(path, number, rows, first))
+            first += rows
+    return groups
+
+
+def _labels(paths: list[Path]) -> np.ndarray:
+    """The labels of all rows; of the images nothing is read."""
+    labels = []
+    for path in paths:
+        own = columns_of(path, ("image", "label"), ("label",))["label"]
         for row, label in enumerate(own):
             if not isinstance(label, int) or not 0 <= label < _MOST_CLASSES:
                 raise DataError(f"{path}, row {row}: label {label!r} is not a class number; correct or remove it")
         labels.append(np.asarray(own, np.int32))
-        first = 0
-        for number in range(file.num_row_groups):
-            rows = file.metadata.row_group(number).num_rows
-            groups.append(RowGroup(path, number, rows, first))
-            first += rows
-    return np.concatenate(labels), groups
+    return np.concatenate(labels)
 
 
-def _encoded(group: RowGroup) -> Any:
+def columns_of(path: Path, needed: Sequence[str], wanted: Sequence[str]) -> dict[str, list[Any]]:
+    """The `wanted` columns of a parquet file. DataError if it cannot be read, or has not all that are `needed`."""
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        file = parquet.ParquetFile(path)
+        names = file.schema_arrow.names
+        missing = sorted(set(needed) - set(names))
+        if missing:
+            raise DataError(f"{path} has no column {', '.join(missing)}; it has {', '.join(names)}")
+        return file.read(columns=list(wanted)).to_pydict()
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not a readable parquet file: {error}; restore it") from error
+
+
+def _encoded(group: RowGroup, column: str) -> Any:
     """Arrow's array of the images of a group, each bytes or {"bytes": …}, without a copy of each."""
     import pyarrow
     from pyarrow import parquet
 
     try:
         with parquet.ParquetFile(group.path) as file:
-            return file.read_row_group(group.number, columns=["image"], use_threads=False)["image"]
+            return file.read_row_group(group.number, columns=[column], use_threads=False)[column]
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(
             f"{group.path}: row group {group.number}, rows {group.first} to {group.first + group.rows - 1}, cannot be "
@@ -153,12 +169,12 @@ def read(config: Data, name: str) -> Dataset:
         raise ConfigError(f"data.folds {config.folds}: {config.source} is read in the order of its files; leave it out")
     files = files_of("images", name)
     bad = Bad(config.on_bad, most=config.most_bad)
-    readers = {split: ImageReader(paths, config.images, bad) for split, paths in files.items()}
-    totals = {split: len(reader.labels) for split, reader in readers.items()}
-    splits = {
-        split: _split(readers.get(split, readers["train"]), first, last, config.images)
-        for split, (first, last) in bounds(config, totals).items()
-    }
+    labels = {split: _labels(paths) for split, paths in files.items()}
+    groups = {split: RowGroups(paths, "image", pool=config.images.pool) for split, paths in files.items()}
+    splits = {}
+    for split, (first, last) in bounds(config, {split: len(own) for split, own in labels.items()}).items():
+        own = split if split in files else "train"
+        splits[split] = _split(groups[own], labels[own], np.arange(first, last), config.images, bad)
     count = _classes(config, splits)
     mean, std = fitted_moments(splits["train"]) if config.standardize else ((), ())
     hashes = known_by([path for paths in files.values() for path in paths])
@@ -178,16 +194,16 @@ def read(config: Data, name: str) -> Dataset:
     return Dataset(schema, splits)
 
 
-def _split(reader: ImageReader, first: int, last: int, config: Images) -> Split:
-    sizes = np.diff(np.clip(reader.starts, first, last))
-    return Split(
-        {"targets": reader.labels[first:last]},
-        last - first,
-        first=first,
-        origins=reader.origins,
-        reader=reader,
-        groups=Groups(sizes[sizes > 0], config.pool),
-    )
+def _split(groups: RowGroups, labels: np.ndarray, rows: np.ndarray, config: Images, bad: Bad) -> Split:
+    reader = PictureReader(groups.encoded, groups.where, config, bad)
+    near = near_rows(groups, rows, pool=config.pool)
+    return Split({"targets": labels[rows]}, len(rows), rows=rows, origins=groups.origins, reader=reader, groups=near)
+
+
+def near_rows(groups: RowGroups, rows: np.ndarray, *, pool: int) -> Groups:
+    """Which of these rows, in order, are read together."""
+    sizes = np.bincount(groups.numbers(rows), minlength=len(groups.groups))
+    return Groups(sizes[sizes > 0], pool)
 
 
 def _classes(config: Data, splits: Mapping[str, Split]) -> int:
@@ -204,14 +220,17 @@ def _classes(config: Data, splits: Mapping[str, Split]) -> int:
     return int(known.max()) + 1 if known.size else 0
 
 
-def fitted_moments(train: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation of a channel, of 64 images from each of 8 places of the train split, evenly spread."""
+def fitted_moments(train: Split, *, leaf: str = "inputs") -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of a channel, of 64 images from each of 8 places of the train split, evenly spread.
+
+    leaf: the name of the images among what the split reads
+    """
     assert train.reader is not None
     if not train.length:
         return (), ()
     begins = np.unique(np.linspace(0, max(0, train.length - _MOMENT_ROWS), _MOMENT_GROUPS).astype(int))
     ids = np.unique(np.concatenate([np.arange(b, min(b + _MOMENT_ROWS, train.length)) for b in begins]))
-    out = {name: np.zeros((len(ids), *leaf.shape), leaf.dtype) for name, leaf in train.reader.leaves.items()}
+    out = {name: np.zeros((len(ids), *one.shape), one.dtype) for name, one in train.reader.leaves.items()}
     out["weight"] = np.ones(len(ids), np.float32)
     train.reader.fill(train.row(ids), out, None)
-    return moments(out["inputs"][out["weight"] > 0])
+    return moments(out[leaf][out["weight"] > 0])

@@ -85,6 +85,7 @@ def list_files(
     bad: Bad,
     path_column: str | None = None,
     label_column: str | None = None,
+    text_column: str | None = None,
 ) -> Listing:
     """The files of a folder, here, in JAXNETS_DATA or at a URL, or those of a table, here or in JAXNETS_DATA.
 
@@ -92,6 +93,8 @@ def list_files(
     suffixes: in lower case with their dot; of a folder other files are passed over
     bad:      is told the rows of a table that name no such file or have no label
     path_column, label_column: of a table; None = the first of PATHS and of LABELS that it has; no label is allowed then
+    text_column: of a table, in which each row says something of its file; then a file may stand in several rows, and no
+                 column is a label
 
     Raises DataError naming the place, or the file and row, and what would be allowed.
     """
@@ -107,6 +110,8 @@ def list_files(
             f"{kind}:{name}: there is no such folder here or in JAXNETS_DATA, nor a table; give a folder with one "
             f"folder a class, or a table of paths that ends in {tables}"
         )
+    if text_column is not None:
+        return _of_table(table, kind, suffixes, bad, path_column, text_column, pairs=True)
     return _of_table(table, kind, suffixes, bad, path_column, label_column)
 
 
@@ -169,29 +174,37 @@ def _files_below(root: Path, suffixes: Sequence[str]) -> Iterator[str]:
 
 
 def _of_table(
-    table: Path, kind: str, suffixes: Sequence[str], bad: Bad, path_column: str | None, label_column: str | None
+    table: Path,
+    kind: str,
+    suffixes: Sequence[str],
+    bad: Bad,
+    path_column: str | None,
+    label_column: str | None,
+    *,
+    pairs: bool = False,
 ) -> Listing:
     columns = _columns(table)
     paths = columns.pop(_chosen(table, columns, path_column, PATHS, "paths") or "")
     label = _chosen(table, columns, label_column, LABELS, "labels")
-    given = columns.get(label) if label else None
+    given, lacks = columns.get(label) if label else None, "has no text" if pairs else "has no label"
     wrong = [
-        _wrong_path(path, table.parent, suffixes) or ("has no label" if given and given[row] is None else None)
+        _wrong_path(path, table.parent, suffixes) or (lacks if given and given[row] is None else None)
         for row, path in enumerate(paths)
     ]
     seen: dict[str, int] = {}
-    for row, path in enumerate(paths):
+    for row, path in enumerate(() if pairs else paths):
         if wrong[row] is None and seen.setdefault(os.path.normpath(str(path)), row) != row:
             wrong[row] = f"{path} stands in row {seen[os.path.normpath(str(path))]} already"
+    for row in range(len(paths)):
         if wrong[row] is not None:
             bad(f"{table}, row {row}", wrong[row])
     rows = [row for row, why in enumerate(wrong) if why is None]
     if not rows:
         raise DataError(f"{table} names no {kind} file that can be used; give rows with a path")
-    kept = {name: tuple(column[row] for row in rows) for name, column in columns.items() if name != label}
+    kept = {n: tuple(column[row] for row in rows) for n, column in columns.items() if pairs or n != label}
     own = _splits_of(table, rows, kept.pop(_SPLIT)) if _SPLIT in kept else ()
     files = tuple(Path(os.path.normpath(str(paths[row]))).as_posix() for row in rows)
-    if given is None:
+    if given is None or pairs:
         return Listing(table.parent, files, splits=own, columns=kept)
     labels, classes = number([str(given[row]) for row in rows])
     return Listing(table.parent, files, labels, classes, own, kept)

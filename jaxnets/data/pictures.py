@@ -27,6 +27,7 @@ class Images:
     size: int = 224  # pixels a side
     area: float = 0.08  # least share of an image that a random cut keeps; 1 = none is cut, all see the middle
     centre: float = 0.875  # share of the shorter side that evaluation sees: 224 of 256 pixels
+    column: str | None = None  # of a table of pairs, that holds paths or encoded images; none = image, path, file, …
     pool: int = 4096  # examples that are shuffled among each other; their row groups are held in memory
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -23,7 +23,10 @@ class Leaf(NamedTuple):
 
 
 class Reader(Protocol):
-    """`leaves` says what `fill` writes: {"inputs": Leaf((32, 32, 3), "uint8"), ...}."""
+    """`leaves` says what `fill` writes: {"inputs": Leaf((32, 32, 3), "uint8"), ...}.
+
+    A part of inputs that are several is named with a dot: "inputs.image".
+    """
 
     @property
     def leaves(self) -> Mapping[str, Leaf]: ...
@@ -36,6 +39,26 @@ class Reader(Protocol):
         weight is 1 and may be set to 0 where an example does not count: a bad row that is skipped
         """
         ...
+
+
+def part_of(batch: Mapping[str, Any], name: str) -> Any:
+    """What a batch holds under the name of a leaf.
+
+    >>> part_of({"inputs": {"image": 1}, "weight": 2}, "inputs.image"), part_of({"weight": 2}, "weight")
+    (1, 2)
+    """
+    outer, dot, inner = name.partition(".")
+    return batch[outer][inner] if dot else batch[outer]
+
+
+def with_part(batch: Mapping[str, Any], name: str, value: Any) -> dict[str, Any]:
+    """The batch with `value` under the name of a leaf, beside the other parts that are there.
+
+    >>> with_part({"inputs": {"text": 1}}, "inputs.image", 2)
+    {'inputs': {'text': 1, 'image': 2}}
+    """
+    outer, dot, inner = name.partition(".")
+    return {**batch, outer: {**batch.get(outer, {}), inner: value} if dot else value}
 
 
 class Bad:

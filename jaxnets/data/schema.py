@@ -20,6 +20,9 @@ from jaxnets.data.timeseries.fitting import scaled, scaled_shapes
 from jaxnets.errors import DataError
 
 
+HALVES: tuple[Literal["image", "text"], ...] = ("image", "text")  # of a pair
+
+
 class Part(NamedTuple):
     """One array of inputs that are several: its name, the shape of one example, its dtype.
 
@@ -48,10 +51,10 @@ class Schema:
 
     source: str
     fingerprint: str
-    input_kind: Literal["image", "row", "token", "table", "sound", "text", "window", "video"]
+    input_kind: Literal["image", "row", "token", "table", "sound", "text", "window", "video", "pair"]
     input_shape: tuple[int, ...]
     input_dtype: str
-    target_kind: Literal["class", "real", "token", "labels", "mask", "series"]
+    target_kind: Literal["class", "real", "token", "labels", "mask", "series", "pair"]
     feature_names: tuple[str, ...] = ()
     input_mean: tuple[float, ...] = ()
     input_std: tuple[float, ...] = ()
@@ -87,11 +90,21 @@ class Schema:
         """How many codes each category of a table has."""
         return next((part.sizes for part in self.parts if part.name == "categories"), ())
 
+    def half(self, name: Literal["image", "text"]) -> Schema:
+        """Of pairs, the schema of their images or of their texts alone."""
+        part = next(part for part in self.parts if part.name == name)
+        return dataclasses.replace(
+            self, input_kind=name, input_shape=part.shape, input_dtype=part.dtype, parts=(),
+            **({"input_mean": (), "input_std": ()} if name == "text" else {}),
+        )  # fmt: skip
+
     def inputs(self, batch: Any, *, length: int | None = None, raw: bool = True) -> Any:
         """Shapes of a batch of inputs, as the source holds them or as a model takes them; `batch` may be symbolic.
 
         length: tokens of a window, where it is not that of the data
         """
+        if self.input_kind == "pair":
+            return {name: self.half(name).inputs(batch, raw=raw) for name in HALVES}
         if self.parts:
             shapes = {part.name: jax.ShapeDtypeStruct((batch, *part.shape), part.dtype) for part in self.parts}
             return shapes if raw or self.input_kind != "window" else scaled_shapes(shapes)
@@ -192,6 +205,8 @@ def preprocess(schema: Schema, inputs: Any) -> Any:
         return inputs
     if schema.input_kind == "window":
         return scaled(schema, inputs)
+    if schema.input_kind == "pair":
+        return {name: preprocess(schema.half(name), inputs[name]) for name in HALVES}
     inputs = jnp.asarray(inputs)
     if schema.sound is not None and schema.sound.mels:
         inputs = log_mel(inputs, schema.sound)

@@ -6,7 +6,19 @@ from typing import Literal
 
 import numpy as np
 
-from jaxnets.data import documents, image_files, images, mixture, parquet, synthetic, text, texts, tfds, tokens
+from jaxnets.data import (
+    documents,
+    image_files,
+    images,
+    mixture,
+    pairs,
+    parquet,
+    synthetic,
+    text,
+    texts,
+    tfds,
+    tokens,
+)
 from jaxnets.data.arrays import source as arrays
 from jaxnets.data.audio import source as audio
 from jaxnets.data.audio.source import Audio
@@ -32,6 +44,7 @@ KINDS = (
     "tfds",
     "parquet",
     "images",
+    "pairs",
     "audio",
     "text",
     "texts",
@@ -59,7 +72,7 @@ class Data:
     split_seed: int = 0  # of the random splits
     folds: int | None = None  # cross-validation: one of so many parts is the test split, in place of `test`
     fold: int = 0  # which one, from 0
-    context: int | None = None  # tokens a window, for text; steps that a forecast sees, for time series
+    context: int | None = None  # tokens a window, or of a text; steps that a forecast sees, for time series
     vocabulary: int | None = None  # how many tokens there are, for tokens
     standardize: bool = True  # inputs to mean 0 and deviation 1, fitted on the train split
     augment: tuple[Augmentation, ...] = stage(())
@@ -73,7 +86,7 @@ class Data:
     names: str | None = None  # what the names of files hold, as in {label}_{speaker}_{index}.wav
     checks: Literal["stop", "tell", "off"] = "stop"  # what is found before training: errors stop, are told, or unasked
     columns: Columns = stage(Columns())  # how the columns of a table are read and fitted
-    texts: Texts = stage(Texts())  # how texts and documents are read and become tokens
+    texts: Texts = stage(Texts())  # how texts, of pairs too, and documents are read and become tokens
     series: Series = stage(Series())  # what the columns of time series mean
     images: Images = stage(Images())  # how encoded images that are read while training become arrays
     audio: Audio = stage(Audio())  # how files of sound become arrays
@@ -119,6 +132,8 @@ def load(config: Data) -> Dataset:
             return timeseries.read(config, name)
         case "images":
             return (image_files if image_files.lists(name) else images).read(config, name)
+        case "pairs":
+            return pairs.read(config, name)
         case "tokens":
             return tokens.read(config, name)
         case "synthetic":
@@ -180,6 +195,15 @@ def is_text(source: str) -> bool:
     if kind == "mixture":
         return any(is_text(one.source) for one in mixture.sources_of(name))
     return kind in ("text", "tokens", "python_text", "series") or source.startswith("synthetic:tokens")
+
+
+def takes_context(source: str) -> bool:
+    """Whether a source is read with `data.context`, the tokens of a window or of a text.
+
+    >>> takes_context("pairs:photos.csv"), takes_context("wine")
+    (True, False)
+    """
+    return is_text(source) or source.startswith(("pairs:", "synthetic:captions"))
 
 
 def _text(config: Data, tokens: np.ndarray, files: dict[str, str], fingerprint: str) -> Dataset:

@@ -16,6 +16,7 @@ import numpy as np
 
 from jaxnets.data.order import orders, shard
 from jaxnets.data.pipeline import evaluation_ids, gather
+from jaxnets.data.reader import part_of, with_part
 from jaxnets.data.schema import Split
 
 _CHUNK = 16  # examples a thread takes at once: enough to forget the hand-over, few enough to share a batch evenly
@@ -114,8 +115,9 @@ def batch_shapes(split: Split, batch_size: int) -> dict[str, Any]:
     window = split.window if split.reader is None else None
     batch = gather(split.arrays, ids, window=window, stride=split.stride)
     shapes: dict[str, Any] = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), batch)
-    leaves = {} if split.reader is None else split.reader.leaves
-    return shapes | {n: jax.ShapeDtypeStruct((batch_size, *leaf.shape), leaf.dtype) for n, leaf in leaves.items()}
+    for name, leaf in ({} if split.reader is None else split.reader.leaves).items():
+        shapes = with_part(shapes, name, jax.ShapeDtypeStruct((batch_size, *leaf.shape), leaf.dtype))
+    return shapes
 
 
 def _blank(split: Split, wanted: Wanted) -> dict[str, Any]:
@@ -123,7 +125,7 @@ def _blank(split: Split, wanted: Wanted) -> dict[str, Any]:
     assert split.reader is not None
     batch = gather(split.arrays, wanted.ids, window=None) | {"weight": wanted.weight.copy()}
     for name, leaf in split.reader.leaves.items():
-        batch[name] = np.zeros((len(wanted.ids), *leaf.shape), leaf.dtype)
+        batch = with_part(batch, name, np.zeros((len(wanted.ids), *leaf.shape), leaf.dtype))
     return batch
 
 
@@ -135,7 +137,7 @@ def _chunks(wanted: Wanted) -> list[slice]:
 
 def _fill(split: Split, batch: dict[str, Any], wanted: Wanted, part: slice) -> None:
     assert split.reader is not None
-    out = {name: batch[name][part] for name in (*split.reader.leaves, "weight")}
+    out = {name: part_of(batch, name)[part] for name in (*split.reader.leaves, "weight")}
     split.reader.fill(split.row(wanted.ids[part]), out, None if wanted.draws is None else wanted.draws[part])
 
 

@@ -1,5 +1,5 @@
 """Examples out of nothing: `synthetic:image/HxWxC/CLASSES[/N]`, the same with masks, `synthetic:tokens/VOCABULARY[/N]`,
-`synthetic:moving_digits/FRAMESxHxW[/N]`.
+`synthetic:moving_digits/FRAMESxHxW[/N]`, `synthetic:captions/HxW[/N]`.
 
 Noise in the shape of real data, so that every recipe can be tried, compiled and timed without its files. N train
 examples, and up to 1024 in each of the other splits; memory does not grow with N.
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxnets.data import moving, shapes
+from jaxnets.data import captions, moving, shapes
 from jaxnets.data.reader import Leaf
 from jaxnets.data.schema import Dataset, Schema, Split
 from jaxnets.data.text import check_window, token_schema
@@ -64,6 +64,10 @@ def read(config: Data, name: str) -> Dataset:
             sides = _whole(config, shape.split("x"))
             if len(sides) == 3:
                 return moving.read(config, sides, _bounds(_count(config, more)))
+        case ["captions", shape, *more] if len(more) <= 1:
+            sides = _whole(config, shape.split("x"))
+            if len(sides) == 2:
+                return captions.read(config, sides, _bounds(_count(config, more)))
         case ["tokens", vocabulary, *more] if len(more) <= 1:
             return _tokens(config, _whole(config, [vocabulary])[0], _count(config, more))
     raise _refused(config)
@@ -84,7 +88,7 @@ def _refused(config: Data) -> ConfigError:
         f"data.source {config.source!r} is not allowed; give synthetic:image/HEIGHTxWIDTHxCHANNELS/CLASSES or "
         "synthetic:tokens/VOCABULARY, or masks in the place of image, of whole numbers above 0 (of masks at least 2 "
         "classes), and /N behind it for N train examples, as in synthetic:image/224x224x3/1000/4096; or "
-        "synthetic:moving_digits/FRAMESxHEIGHTxWIDTH"
+        "synthetic:moving_digits/FRAMESxHEIGHTxWIDTH, or synthetic:captions/HEIGHTxWIDTH"
     )
 
 

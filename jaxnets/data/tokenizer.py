@@ -1,14 +1,17 @@
-"""Texts to numbers and back: their bytes, or a tokenizer of the `tokenizers` library, read from a file or trained here.
+"""Texts to numbers and back: their bytes, what stands between blanks (plain), or a tokenizer of the `tokenizers`
+library, read from a file or trained here.
 
-A tokenizer is its JSON, as that library writes it; none stands for bytes. So a schema holds it, and a run's folder
-encodes new texts as the run's own were.
+A tokenizer is its JSON, as that library writes it, or {"plain": words}; none stands for bytes. So a schema holds it,
+and a run's folder encodes new texts as the run's own were.
 """
 
 from __future__ import annotations
 
 import functools
 import json
+from collections import Counter
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
@@ -17,18 +20,19 @@ from jaxnets.data.place import locate
 from jaxnets.errors import ConfigError, DataError, MissingExtra, near
 from jaxnets.types import experiment_dataclass
 
-KINDS = ("bytes", "words", "wordpiece", "bpe")
+KINDS = ("bytes", "plain", "words", "wordpiece", "bpe")
 _UNKNOWN = "[UNK]"
+_PLAIN = '{"plain":'  # how the JSON of a plain tokenizer begins
 _WORD = r"\w+(?:['’]\w+)*|[^\w\s]"  # letters and digits, an apostrophe among them; each other sign alone
 
 
 @experiment_dataclass
 class Texts:
-    """How the texts of `texts:` and `documents:` are read and become tokens."""
+    """How the texts of `texts:`, `pairs:` and `documents:` are read and become tokens."""
 
     column: str = "text"  # of a table, that holds the texts; the label is data.target
     header: bool = True  # the first line of a CSV or TSV file names its columns; without one they are 0, 1, …
-    tokenizer: str = "bytes"  # words, wordpiece, bpe: trained on the train split; or a tokenizer.json
+    tokenizer: str = "bytes"  # plain, words, wordpiece, bpe: trained on the train split; or a tokenizer.json
     size: int = 8192  # tokens of a tokenizer that is trained, at most
     least: int = 2  # times that a word, or a pair, must occur in the train split to become a token
     lower: bool = False  # capital letters as small ones, in a tokenizer that is trained
@@ -64,7 +68,7 @@ class Tokenizer:
 
 @functools.lru_cache(maxsize=4)
 def opened(text: str) -> Tokenizer:
-    """The tokenizer of a schema. Raises MissingExtra without the `tokenizers` library, unless it is bytes."""
+    """The tokenizer of a schema. Raises MissingExtra without the `tokenizers` library, unless it is bytes or plain."""
     return Tokenizer(text)
 
 
@@ -76,6 +80,8 @@ def made(config: Texts, texts: Sequence[str]) -> str:
     match config.tokenizer:
         case "bytes":
             return ""
+        case "plain":
+            return _plain(config, texts)
         case "words" | "wordpiece" | "bpe":
             return _trained(config, texts)
     if not config.tokenizer.endswith(".json"):
@@ -107,7 +113,36 @@ def _library() -> Any:
     return tokenizers
 
 
+class _Plain:
+    """What stands between blanks, as the library would give it; what is not known is the first word."""
+
+    def __init__(self, words: Sequence[str], *, lower: bool) -> None:
+        self._words, self._lower = words, lower
+        self._ids = {word: place for place, word in enumerate(words)}
+
+    def get_vocab(self, with_added_tokens: bool) -> dict[str, int]:
+        return self._ids
+
+    def encode_batch(self, texts: Sequence[str], add_special_tokens: bool) -> list[SimpleNamespace]:
+        split = ((text.lower() if self._lower else text).split() for text in texts)
+        return [SimpleNamespace(ids=[self._ids.get(word, 0) for word in words]) for words in split]
+
+    def decode(self, ids: Sequence[int], skip_special_tokens: bool) -> str:
+        return " ".join(self._words[place] for place in ids)
+
+
+def _plain(config: Texts, texts: Sequence[str]) -> str:
+    """The commonest words of some texts, those as common in the order of the alphabet."""
+    counts = Counter(word for text in texts for word in (text.lower() if config.lower else text).split())
+    common = sorted((word for word, count in counts.items() if count >= config.least), key=lambda w: (-counts[w], w))
+    words = [_UNKNOWN, *(word for word in common if word != _UNKNOWN)][: config.size]
+    return json.dumps({"plain": words, "lower": config.lower}, separators=(",", ":"))
+
+
 def _opened(text: str) -> Any:
+    if text.startswith(_PLAIN):
+        found = json.loads(text)
+        return _Plain(found["plain"], lower=found["lower"])
     library = _library()
     try:
         found = library.Tokenizer.from_str(text)

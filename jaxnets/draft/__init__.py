@@ -23,6 +23,7 @@ def outline(found: Found, *, target: str | None = None) -> Outline:
     if target is not None:
         raise UsageError(f"--target {target} is for tables, but {found.source} holds {found.kind}; leave it out")
     made = {"text": others.text, "pictures": others.pictures, "images": media.pictures, "sounds": media.sounds}
+    made["pairs"] = media.pairs
     return made[found.kind](found)
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from jaxnets import models
 from jaxnets.data import Crop, Flip, Shift, SpecAugment
 from jaxnets.loop import Loop
-from jaxnets.models import CNN, GPT, MLP, AudioResNet, ResNet9, ResNet18
+from jaxnets.models import CNN, GPT, MLP, AudioResNet, ResNet9, ResNet18, TwoTower
 from jaxnets.optim import AdamW, Cosine, OneCycle
 
 
@@ -91,6 +91,28 @@ def for_pictures(rows: int, *, side: int, channels: int) -> Choice:
         },
         augment,
     )
+
+
+def for_pairs(rows: int, *, side: int) -> Choice:
+    """For so many pairs to train on: small towers, whose image tower halves the sides down to about eight pixels."""
+    channels = tuple(32 * 2 ** min(stage, 3) for stage in range(max(2, (side // 8).bit_length() - 1)))
+    batch_size = max(2, min(128, rows // 4))
+    per_epoch = max(1, rows // batch_size)
+    epochs = max(5, min(60, 300_000 // max(1, rows)))
+    return Choice(
+        TwoTower(embedding=128, channels=channels, dropout=0.1),
+        AdamW(lr=1e-3, weight_decay=0.1, clip_norm=1.0, schedule=Cosine(warmup_steps=min(100, per_epoch))),
+        Loop(
+            epochs=float(epochs), log_every=50, eval_every=per_epoch, save_every=per_epoch,
+            monitor="image_to_text_recall_1",
+        ),
+        batch_size,
+        {
+            "data.batch_size": "each pair is told from the others of its batch: more of them teach more",
+            "model": "small; more width and depth pay where there are many pairs",
+            "loop.eval_every": "an epoch",
+        },
+    )  # fmt: skip
 
 
 def for_sounds(rows: int) -> Choice:

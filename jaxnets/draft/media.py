@@ -1,23 +1,25 @@
-"""Conclusions about folders of pictures and of sounds, one folder a class."""
+"""Conclusions about folders of pictures and of sounds, one folder a class, and about tables of pictures and texts."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jaxnets.config import Experiment
-from jaxnets.data import Audio, Data, Images, load
+from jaxnets.data import Audio, Data, Images, Texts, load
+from jaxnets.data import pairs as data_pairs
 from jaxnets.data.audio.decoding import BadSound, heard
 from jaxnets.data.pictures import BadPicture, opened
 from jaxnets.draft import choice
 from jaxnets.draft.outline import Outline, answered
-from jaxnets.draft.place import Found
+from jaxnets.draft.place import Found, pair_columns
 from jaxnets.errors import DataError, UsageError
 from jaxnets.inspection import cheap
-from jaxnets.tasks import Classification
+from jaxnets.tasks import Classification, Contrastive
 
 _LOOKED_AT = 200  # files whose size is asked for, evenly among them
 _SIZES = (32, 64, 128, 224)  # pixels a side that pictures are brought to
@@ -39,6 +41,40 @@ def sounds(found: Found) -> Outline:
     chosen = choice.for_sounds(_trained(found))
     why = f"as most of the files: {audio.rate} samples a second, {audio.seconds:g} seconds"
     return _classifier(found, chosen, {"audio": audio}, {"data.audio": why}, "a sound")
+
+
+def pairs(found: Found) -> Outline:
+    """Two towers for pictures and what is said of them. DataError naming a file that cannot be read."""
+    (file,) = found.files
+    columns = pair_columns(file)
+    assert columns is not None
+    column, text = columns
+    data = Data(source=found.source, context=1, texts=Texts(column=text, tokenizer="plain", lower=True))
+    whole = data_pairs.whole(data, found.source.partition(":")[2])
+    side = side_of(_sizes(tuple(file.parent / path for path, _ in whole.origins)))
+    longest = float(np.quantile([len(said.split()) for said in whole.texts], 0.98))
+    train = max(2, len(whole.rows) * 7 // 10)
+    chosen = choice.for_pairs(train, side=side)
+    data = replace(
+        data, batch_size=chosen.batch_size, context=4 * math.ceil(max(1.0, longest) / 4), **_SHARES,
+        images=Images(size=side, area=0.6),
+    )  # fmt: skip
+    dataset = load(data)
+    findings = cheap(dataset, data)
+    reasons = {
+        "data.context": "words that are seen of a text; all of almost every one",
+        "data.images": "cut and scaled to one square while training",
+        "data.texts": f"{text} holds them; words and signs between blanks are tokens: words, of the extra text, is finer",
+        "data.valid": "share that chooses the best weights",
+        "data.test": "share that is tested on; of images, so that none is in two splits",
+    }
+    experiment = Experiment(
+        data=data, model=chosen.model, task=Contrastive(), optim=chosen.optim, loop=chosen.loop
+    )
+    count = len(set(whole.images.tolist()))
+    title = f"{found.name}: which of {len(whole.rows):,} texts goes with which of {count:,} pictures ({column})."
+    lines = [f"then jaxnets predict runs/{found.name} PICTURE --text 'ONE TEXT' --text 'ANOTHER'"]
+    return Outline(experiment, title, lines, chosen.reasons | reasons, tuple(findings))
 
 
 def side_of(sizes: list[tuple[int, int]]) -> int:

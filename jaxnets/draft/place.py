@@ -1,5 +1,7 @@
 """What lies at a path: a table, a text, parquet files with pictures; alone, in a folder, with its other splits.
 
+A table of paths of pictures and of texts about them is one of pairs, unless a column of it is asked for.
+
 A folder may also hold files of pictures or of sound, in a folder for each class.
 """
 
@@ -8,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from jaxnets.data import pictures
+from jaxnets.data import pairs, pictures
 from jaxnets.data.audio import decoding
 from jaxnets.data.place import locate
 from jaxnets.data.table import reading
@@ -20,6 +22,7 @@ _MEDIA: dict[Literal["images", "sounds"], tuple[str, tuple[str, ...]]] = {
     "images": ("images", pictures.SUFFIXES),
     "sounds": ("audio", decoding.SUFFIXES),
 }  # kind of source, suffixes
+_SAID = ("caption", "text", "sentence", "description", "title")  # what a column of texts about pictures is called
 _PICTURES = ({"image", "label"}, (".parquet", ".pq"))  # columns and suffixes
 
 
@@ -29,7 +32,7 @@ class Found(NamedTuple):
     source: as `data.source`; name: for the config file; files: all that belong to it
     """
 
-    kind: Literal["table", "text", "pictures", "images", "sounds"]
+    kind: Literal["table", "text", "pictures", "images", "sounds", "pairs"]
     source: str
     name: str
     files: tuple[Path, ...]
@@ -46,11 +49,25 @@ def find(path: str, *, as_table: bool) -> Found:
     if file is None:
         raise UsageError(f"{path} is no file or folder{_near(Path(path))}; give one that is there")
     suffix = file.suffix.lower()
+    if not as_table and suffix in _TABLES and pair_columns(file) is not None:
+        return Found("pairs", f"pairs:{path}", file.stem, (file,))
     if suffix in _TABLES or (as_table and suffix == ".txt"):
         return _table(path, file)
     if suffix in _TEXTS:
         return Found("text", f"text:{path}", file.stem, (file,))
     raise UsageError(f"{path}: a {suffix or 'file without suffix'} is not known; {_allowed()}")
+
+
+def pair_columns(file: Path) -> tuple[str, str] | None:
+    """The columns of a table that hold paths of pictures, and what is said of each; None if it has not both."""
+    names = reading.header(file)
+    image, text = (next((name for name in usual if name in names), None) for usual in (pairs.COLUMNS, _SAID))
+    if image is None or text is None:
+        return None
+    _, rows = next(reading.Reader(reading.Files((file,), ("",))).chunks((image,)))
+    first = rows[image][0].as_py() if rows.num_rows else None
+    is_path = isinstance(first, str) and Path(first).suffix.lower() in pictures.SUFFIXES
+    return (image, text) if is_path else None
 
 
 def _allowed() -> str:

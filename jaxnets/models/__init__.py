@@ -33,6 +33,7 @@ from jaxnets.models.text_encoder import TextEncoder as TextEncoder
 from jaxnets.models.text_encoder import text_encoder as text_encoder
 from jaxnets.models.tsmixer import TSMixer as TSMixer
 from jaxnets.models.tsmixer import tsmixer as tsmixer
+from jaxnets.models.two_tower import TwoTower as TwoTower
 from jaxnets.models.two_tower import two_tower as two_tower
 from jaxnets.models.unet import UNet as UNet
 from jaxnets.models.unet import unet as unet

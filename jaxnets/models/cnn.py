@@ -35,10 +35,12 @@ def cnn(
 
     Raises ValueError at init if the image is too small to be halved `len(channels)` times.
     """
-    return from_linen(_CNN(num_classes, tuple(channels), hidden, dropout, jnp.dtype(dtype)))
+    return from_linen(ConvNet(num_classes, tuple(channels), hidden, dropout, jnp.dtype(dtype)))
 
 
-class _CNN(nn.Module):
+class ConvNet(nn.Module):
+    """`cnn` as a module, to be a part of another."""
+
     num_classes: int
     channels: tuple[int, ...]
     hidden: int

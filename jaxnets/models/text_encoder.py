@@ -68,13 +68,15 @@ def text_encoder(
     if pool == "cls" and not depth:
         raise ValueError("pool 'cls' gathers nothing at depth 0; use 'mean', or a depth of at least 1")
     make = partial(
-        _TextEncoder, num_outputs, vocabulary_size, width, depth, heads, mlp_width or 4 * width, pool, ngrams, buckets,
+        Encoder, num_outputs, vocabulary_size, width, depth, heads, mlp_width or 4 * width, pool, ngrams, buckets,
         word_dropout, dropout, drop_path, jnp.dtype(dtype),
     )  # fmt: skip
     return from_linen(make(unroll=unroll, remat=remat), unrolled=make(unroll=True))
 
 
-class _TextEncoder(nn.Module):
+class Encoder(nn.Module):
+    """`text_encoder` as a module, to be a part of another."""
+
     num_outputs: int
     vocabulary_size: int
     width: int

@@ -146,6 +146,8 @@ def figures(table: Table) -> dict[str, Callable[[np.ndarray], float]]:
     loss = table["loss"]
     if "embedding" in table:
         return {"mse": lambda rows: loss[rows].mean()}
+    if "similarity" in table:
+        return {"loss": lambda rows: loss[rows].mean()}
     return {
         "nll": lambda rows: loss[rows].mean(),
         "bits_per_byte": lambda rows: loss[rows].mean() / np.log(2),

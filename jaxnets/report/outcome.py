@@ -20,6 +20,8 @@ def charts(schema: Schema, table: Table) -> list[str]:
         return [_overlap(schema, table)]
     if "embedding" in table:
         return _embedding(table)
+    if "similarity" in table:
+        return _alike(table)
     return [_coverage(schema, table)] if levels(table) else []
 
 
@@ -31,6 +33,8 @@ def verdict(schema: Schema, table: Table, row: int) -> str:
     if "hits" in table:
         right, pixels = int(table["hits"][row].sum()), int(table["true"][row].sum())
         return f"{right:,} of {pixels:,} pixels"
+    if "similarity" in table:
+        return f"similarity {table['similarity'][row]:.3f}, loss {table['loss'][row]:.3f}"
     return f"error {table['loss'][row]:.4g}"
 
 
@@ -80,6 +84,17 @@ def _embedding(table: Table) -> list[str]:
     places = points @ np.linalg.svd(points, full_matrices=False)[2][:2].T
     title = "embeddings, along the two directions in which they differ most"
     return [svg.points(title, places[:, 0], places[:, 1], x="first", y="second"), *found]
+
+
+def _alike(table: Table) -> list[str]:
+    """How alike the two of a pair are, beside as many that are no pair."""
+    image, text = (np.asarray(table[f"{name}_embedding"], np.float64) for name in ("image", "text"))
+    others = (image * np.roll(text, 1, axis=0)).sum(axis=1)
+    return [
+        svg.histogram("cosine of an image and its own text", table["similarity"], x="cosine"),
+        svg.histogram("cosine of an image and the text of the row before it", others, x="cosine"),
+        svg.histogram("loss of each pair", table["loss"], x="nats"),
+    ]
 
 
 def _figure(title: str, rows: list[list[str]]) -> str:

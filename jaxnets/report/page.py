@@ -142,6 +142,14 @@ def _most_wrong(schema: Schema, table: dict[str, np.ndarray]) -> str:
             for row, image in zip(rows, shown, strict=True)
         ]
         return f'<div class="wrongs">{"".join(cells)}</div>'
+    if schema.input_kind == "pair":
+        shown = zip(rows, table["wrong_inputs"], table["wrong_texts"], strict=True)
+        cells = [
+            f'<div><img alt="row {table["row"][row]}" src="{picture(image)}">{html.escape(str(text))}<br>'
+            f"{outcome.verdict(schema, table, row)}<br><small>row {int(table['row'][row])}</small></div>"
+            for row, image, text in shown
+        ]
+        return f'<div class="wrongs">{"".join(cells)}</div>'
     if schema.input_kind == "window":
         return forecasts.worst(schema, table, rows)
     return _wrong_rows(schema, table, rows[:10])

@@ -141,6 +141,8 @@ def _target(schema: Schema, example: Example) -> tuple[str, ...]:
     """The target in words; a mixed one by its parts, the largest first."""
     if example.target is None:
         return ()
+    if schema.target_kind == "pair":
+        return (str(example.target),)
     target = np.asarray(example.target)
     if schema.target_kind == "labels":
         return (", ".join(name for name, there in zip(schema.classes, target, strict=True) if there) or "none",)

@@ -7,6 +7,7 @@ from jaxnets.tasks.classification import CrossEntropy as CrossEntropy
 from jaxnets.tasks.classification import GeneralizedCrossEntropy as GeneralizedCrossEntropy
 from jaxnets.tasks.classification import SymmetricCrossEntropy as SymmetricCrossEntropy
 from jaxnets.tasks.classification import classification as classification
+from jaxnets.tasks.contrastive import Contrastive as Contrastive
 from jaxnets.tasks.contrastive import contrastive as contrastive
 from jaxnets.tasks.distillation import Distillation as Distillation
 from jaxnets.tasks.distillation import Teacher as Teacher

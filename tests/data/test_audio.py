@@ -18,6 +18,7 @@ from jaxnets.contents import examples
 from jaxnets.data import (
     Audio,
     Data,
+    Filter,
     Flip,
     Gain,
     Mixup,
@@ -26,6 +27,7 @@ from jaxnets.data import (
     Shift,
     SpecAugment,
     SpectrumWarp,
+    Speed,
     evaluation_batches,
     load,
     preprocess,
@@ -258,7 +260,9 @@ def test_what_is_no_set_of_sounds_is_refused(tmp_path, folder):
 def test_a_run_learns_tones_and_predicts_a_file_as_it_was_seen(folder, tmp_path):
     """What evaluation wrote of a test file is what `predict` says of the file; the page and the sheet hold pictures."""
     stages = {
-        "data": config(folder, augment=(Shift(), Gain(), Noise(), SpectrumWarp(), SpecAugment(), Mixup())),
+        "data": config(
+            folder, augment=(Shift(), Gain(), Speed(), Filter(), Noise(), SpectrumWarp(), SpecAugment(), Mixup())
+        ),
         "model": AudioResNet(width=4, depths=(1,)),
     }
     done = experiment(**stages, loop=loop(steps=20, eval_every=20))

@@ -4,7 +4,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnets.data.augment import SpecAugment, SpectrumWarp, gain, noise, shift, spec_augment, spectrum_warp
+from jaxnets.data.augment import (
+    SpecAugment,
+    SpectrumWarp,
+    filtered,
+    gain,
+    noise,
+    shift,
+    spec_augment,
+    spectrum_warp,
+    speed,
+)
+from jaxnets.data.augment.wave import factors
 
 KEY = jax.random.key(0)
 
@@ -38,6 +49,55 @@ def test_noise_has_the_power_that_was_drawn():
     assert ratio.min() > 9.5 and ratio.max() < 20.5 and np.ptp(ratio) > 6
     soft = 10 * np.log10(power[1::3] / np.square(added[1::3]).mean(axis=1))
     assert soft.min() > 9.5 and soft.max() < 20.5
+
+
+def tones(hertz, *, rate=4000, seconds=1.0):
+    """A sine of each pitch (b t), as loud as 1."""
+    time = np.arange(int(rate * seconds)) / rate
+    return jnp.asarray(np.sin(2 * np.pi * np.asarray(hertz)[:, None] * time[None]), jnp.float32)
+
+
+def pitches(waves, rate=4000):
+    """(b,) the loudest frequency of each, from the middle half, to a tenth of a hertz."""
+    middle = np.asarray(waves)[:, waves.shape[1] // 4 : -waves.shape[1] // 4]
+    power = np.abs(np.fft.rfft(middle * np.hanning(middle.shape[1]), 10 * rate, axis=1))
+    return power.argmax(axis=1) / 10
+
+
+def test_speed_raises_pitch_and_tempo_by_one_factor():
+    """A sine that begins and ends inside its clip: its pitch goes up as it gets shorter, both by what was drawn."""
+    waves = tones([440.0] * 200).at[:, :1000].set(0.0).at[:, 3000:].set(0.0)
+    found = speed(KEY, waves, rate_change=0.2)
+    factor = pitches(found) / 440
+    assert factor.min() >= 0.8 - 0.005 and factor.max() <= 1.25 + 0.005 and np.ptp(np.log(factor)) > 0.4
+    heard = (np.abs(np.asarray(found)) > 0.1).sum(axis=1) / (np.abs(np.asarray(waves[0])) > 0.1).sum()
+    np.testing.assert_allclose(heard * factor, 1.0, atol=0.02)
+    np.testing.assert_allclose(speed(KEY, waves[:1], rate_change=0.0), waves[:1], atol=1e-5)  # a transform and back
+
+
+def test_speed_is_the_wave_at_other_times_and_folds_nothing_down():
+    """Against the closed form, in the middle of clips that fill the whole time; then a pitch that would be too high."""
+    found = np.asarray(speed(KEY, tones([300.0] * 50), rate_change=0.2))
+    factor = np.asarray(factors(KEY, 50, 0.2))
+    time = (np.arange(4000)[None] - 1999.5) * factor + 1999.5
+    inside = slice(1000, 3000)
+    exact = np.sin(2 * np.pi * 300 * time / 4000)
+    np.testing.assert_allclose(found[:, inside], exact[:, inside], atol=0.01)  # (π 300 / 8000)² / 2 between two points
+    high = np.asarray(speed(KEY, tones([1900.0] * 50), rate_change=0.2))[:, inside]
+    loud = np.sqrt(np.square(high).mean(axis=1))
+    assert (loud[factor[:, 0] > 1.06] < 0.01).all() and (loud[factor[:, 0] < 1] > 0.5).all()
+
+
+def test_a_filter_has_gains_within_its_decibels_that_differ_from_pitch_to_pitch():
+    low, high = (np.asarray(filtered(KEY, tones([f] * 300), decibels=6.0, points=5)) for f in (40.0, 1900.0))
+    level = [20 * np.log10(np.sqrt(2 * np.square(waves).mean(axis=1))) for waves in (low, high)]
+    for found in level:
+        assert np.abs(found).max() <= 6.01 and found.std() > 2.5
+    assert abs(np.corrcoef(*level)[0, 1]) < 0.35  # the two are points apart
+    flat = filtered(KEY, tones([100.0, 900.0]), decibels=0.0, points=3)
+    np.testing.assert_allclose(flat, tones([100.0, 900.0]), atol=1e-5)
+    odd = filtered(KEY, tones([100.0], seconds=0.33325), decibels=3.0, points=2)
+    assert odd.shape == (1, 1333)
 
 
 def test_masks_are_stretches_no_longer_than_their_share():

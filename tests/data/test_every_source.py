@@ -63,6 +63,29 @@ def parquet(place):
     return f"images:{place}/images.parquet"
 
 
+def pairs(place):
+    """Pictures of which every third stands twice, with another text."""
+    (place / "said").mkdir()
+    for number, pixels in enumerate(PIXELS[:30]):
+        (place / "said" / f"{number}.png").write_bytes(encoded(pixels))
+    lines = [f"{number % 30}.png,picture {number} of a {WORDS[number]}" for number in range(40)]
+    (place / "said" / "table.csv").write_text("\n".join(["path,text", *lines]))
+    return f"pairs:{place}/said/table.csv"
+
+
+def pairs_in_parquet(place):
+    import pyarrow as pa
+    from pyarrow import parquet as written
+
+    table = pa.table({"image": [encoded(pixels) for pixels in PIXELS], "text": [f"{i} {WORDS[i]}" for i in range(40)]})
+    written.write_table(table, place / "pairs.parquet", row_group_size=7)
+    return f"pairs:{place}/pairs.parquet"
+
+
+def captions(place):
+    return "synthetic:captions/16x18/40"
+
+
 def table(place):
     lines = [f"{x},{y},{word}" for (x, y, _), word in zip(ROWS, WORDS, strict=True)]
     (place / "table.csv").write_text("\n".join(["x,y,goal", *lines]))
@@ -93,7 +116,8 @@ def mixed_tokens(place):
 
 
 SOURCES = [
-    rows, rows_in_a_file, sequence, files, masks, parquet, table, tokens, text, mixed_rows, mixed_pictures, mixed_tokens
+    rows, rows_in_a_file, sequence, files, masks, parquet, pairs, pairs_in_parquet, captions, table, tokens, text,
+    mixed_rows, mixed_pictures, mixed_tokens,
 ]  # fmt: skip
 
 
@@ -107,6 +131,7 @@ def train(tmp_path_factory):
         name = source(place)
         words = source in (tokens, text, mixed_tokens)
         more = {"context": 8, "vocabulary": 256 if source is text else 50} if words else {}
+        more |= {"context": 12} if source in (pairs, pairs_in_parquet, captions) else {}
         more |= {"target": "goal"} if source is table else {}
         dataset = load(Data(source=name, batch_size=6, images=Images(size=8, pool=10), workers=0, **more))
         check(dataset, batch_size=6)

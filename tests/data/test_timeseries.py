@@ -1,7 +1,9 @@
 """Time series: windows against a plain reading, parts that time divides, what is fitted, tables that are refused."""
 
 import dataclasses
+import gzip
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -166,6 +168,24 @@ def test_a_config_that_does_not_fit_the_table_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r'pip install "jaxnets\[series\]"'):
         load(config("sea_temperature"))
+
+
+def test_a_sensor_that_drifts_comes_onto_the_grid_and_each_time_once(tmp_path, monkeypatch):
+    """What glucose is made of: rows some minutes off, one of them five minutes after the clock was set, and a gap."""
+    rows = ["09:51,258", "09:56,260", "09:59,999", "10:01,262", "10:21,270"]
+    (tmp_path / "package" / "_data").mkdir(parents=True)
+    with gzip.open(tmp_path / "package" / "_data" / "CGM.csv.gz", "wt") as file:
+        file.write("isig,datetime,glucose\n")
+        file.writelines(f"22.5,2010-03-24 {time}:00,{value}\n" for time, value in (row.split(",") for row in rows))
+    origin = SimpleNamespace(origin=str(tmp_path / "package" / "__init__.py"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: origin)
+    monkeypatch.setenv("JAXNETS_CACHE", str(tmp_path / "cache"))
+    found = load(
+        config("glucose", target="glucose", context=1, valid=0, test=0.15, series={"horizon": 1, "gaps": "fill"})
+    )
+    batch = gather(found.splits["train"].arrays, np.arange(found.splits["train"].length), window=None)
+    assert batch["targets"].ravel().tolist() == [260, 262]  # of 10:05 to 10:15 nothing is known
+    assert gather(found.splits["test"].arrays, np.arange(1), window=None)["targets"].ravel().tolist() == [270]
 
 
 def test_missing_values_and_steps_are_carried_on_and_are_no_targets(tmp_path):

@@ -6,7 +6,9 @@ from PIL import Image
 
 from jaxnets import data
 from jaxnets.data import Data, Video, load
-from jaxnets.data.video.clips import BadClip, read_clip
+from jaxnets.data.video import decoding
+from jaxnets.data.video.clips import read_clip
+from jaxnets.data.video.decoding import BadClip
 from jaxnets.errors import ConfigError, DataError
 
 FRAMES, STEP = 12, 10  # of a file; levels from one of its frames to the next
@@ -54,20 +56,25 @@ def test_clips_are_drawn_while_training_and_in_the_middle_else(folder):
     assert (batch["inputs"][:, 0, 0, 0, 0] % 100 // STEP == middle).all()
 
 
+def encode(path, frames, codec, **options):
+    av = pytest.importorskip("av", reason="video files are decoded by PyAV: pip install jaxnets[video]")
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream(codec, rate=25, options=options)
+        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
+        for one in frames:
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(one, format="rgb24")))
+        file.mux(stream.encode())
+
+
 @pytest.mark.parametrize("kind, codec", [("mp4", "mpeg4"), ("avi", "ffv1"), ("gif", None)])
 def test_encoded_files_are_their_frames(tmp_path, kind, codec):
-    av = pytest.importorskip("av", reason="video files are decoded by PyAV: pip install jaxnets[video]")
     path, frames = tmp_path / f"film.{kind}", film(side=32)
     if codec is None:
+        pytest.importorskip("av", reason="video files are decoded by PyAV: pip install jaxnets[video]")
         first, *others = map(Image.fromarray, frames)
         first.save(path, save_all=True, append_images=others, duration=40)
     else:
-        with av.open(str(path), "w") as file:
-            stream = file.add_stream(codec, rate=25)
-            stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
-            for one in frames:
-                file.mux(stream.encode(av.VideoFrame.from_ndarray(one, format="rgb24")))
-            file.mux(stream.encode())
+        encode(path, frames, codec)
     clip = read_clip(path, Video(frames=5, step=2, size=16))
     np.testing.assert_allclose(clip, frames[1:11:2, :16, :16], atol=4.9)  # lossy; half of STEP
     ends = read_clip(path, Video(frames=FRAMES + 2, size=16))
@@ -77,6 +84,37 @@ def test_encoded_files_are_their_frames(tmp_path, kind, codec):
     path.write_bytes(b"nothing" * 50)
     with pytest.raises(BadClip, match="not a readable video"):
         read_clip(path, Video(frames=2))
+
+
+@pytest.mark.parametrize(
+    "kind, codec, options, sought",
+    [
+        ("mp4", "libx264", {"g": "6", "bf": "2"}, True),
+        ("mkv", "libx264", {"x264-params": "open-gop=1:keyint=6:bframes=2"}, True),
+        ("mkv", "libx264", {"x264-params": "intra-refresh=1:keyint=6"}, False),
+        ("mp4", "mpeg4", {"g": "6", "bf": "2"}, True),
+        ("avi", "mpeg4", {"g": "6"}, True),
+        ("webm", "libvpx-vp9", {"g": "6", "cpu-used": "8", "deadline": "realtime"}, True),
+        ("mkv", "ffv1", {"g": "6"}, False),
+    ],
+    ids=lambda value: str(value).replace(" ", ""),
+)
+def test_a_clip_from_the_nearest_key_frame_on_is_the_clip_from_the_beginning(tmp_path, kind, codec, options, sought):
+    path, total = tmp_path / f"film.{kind}", 30
+    draw = np.random.default_rng(0)
+    scene = draw.integers(0, 256, (64, 200, 3), dtype=np.uint8)
+    encode(path, np.stack([scene[:, 3 * n : 3 * n + 64] for n in range(total)]), codec, **options)
+    known = decoding.film(path)
+    assert known.total == total and (len(known.starts) > 3 or not sought)
+    whole = [np.asarray(frame) for frame in decoding.frames_at(known._replace(times=None), np.arange(total))]
+    assert len({frame.tobytes() for frame in whole}) == total
+    hits = 0
+    for begin in range(total - 3):
+        wanted = begin + np.array([0, 2, 3, 3])
+        for place, frame in zip(wanted, decoding.frames_at(known, wanted), strict=True):
+            np.testing.assert_array_equal(frame, whole[place])
+        hits += bool(decoding._from_start(known, wanted))
+    assert hits > total // 2 if sought else hits == 0
 
 
 def test_what_is_no_clip_is_named(folder, tmp_path):

@@ -17,9 +17,9 @@ from pyarrow import parquet
 from jaxnets import cli, config, draft
 from jaxnets.config import Experiment
 from jaxnets.data import Crop, Data, Flip
-from jaxnets.models import CNN, GPT, AudioResNet, ResNet9
+from jaxnets.models import CNN, GPT, AudioResNet, ResNet9, TwoTower
 from jaxnets.optim import AdamW
-from jaxnets.tasks import Classification, LanguageModelling, Regression
+from jaxnets.tasks import Classification, Contrastive, LanguageModelling, Regression
 
 
 def people(rows=120):
@@ -238,6 +238,26 @@ def test_a_folder_of_pictures_becomes_a_classifier_and_a_page(tmp_path, capsys):
     (tmp_path / "My pets" / "a" / "0.png").write_bytes(b"%PDF")
     code, _, errors = main(capsys, "init", "My pets", "--out", "x.py")
     assert code == 3 and "a/0.png: not a readable image" in errors and not Path("x.py").exists()
+
+
+def test_a_table_of_pictures_and_texts_becomes_two_towers_and_a_page(tmp_path, capsys):
+    lines = []
+    for number in range(20):
+        pixels = np.random.default_rng(number).integers(0, 255, (30, 34, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+        lines += [f'{number}.png,"A dog, number {number}."', f"{number}.png,one more of {number}"]
+    (tmp_path / "photos.csv").write_text("\n".join(["image,caption", *lines]))
+    found, drawn, text = written("photos.csv")
+    assert found.data.source == "pairs:photos.csv" and found.data.texts.column == "caption"
+    assert isinstance(found.model, TwoTower) and isinstance(found.task, Contrastive)
+    assert (found.data.images.size, found.data.context) == (32, 4)
+    assert drawn.title == "photos: which of 40 texts goes with which of 20 pictures (image)."
+    more = ("--data.texts.column", "caption", "--data.images.size", "8")
+    code, out, errors = main(capsys, "data", "pairs:photos.csv", *more, "--html", "photos.html")
+    assert code == 0 and "which text goes with which image" in out and "different images" in out, errors
+    page = Path("photos.html").read_text()
+    assert page.count('<img alt="example') == 2 * 16 and "one more of" in page
+    assert draft.find("photos.csv", as_table=True).kind == "table"
 
 
 def test_a_folder_of_sounds_becomes_a_classifier_and_a_page(tmp_path, capsys):

@@ -27,6 +27,7 @@ from jaxnets.models import (
     tabular_mlp,
     text_encoder,
     tsmixer,
+    two_tower,
     unet,
     vit,
     vit_b16,
@@ -49,6 +50,26 @@ def told_again(model):
         return outputs["reconstruction"], views
 
     return model._replace(apply=apply, features=features)
+
+
+def of_one_array(model):
+    """Two towers whose texts are made of a row of pixels, and whose outputs are the sum of both embeddings."""
+
+    def pairs(images):
+        return {"image": images, "text": (4 * jnp.abs(images[:, 0, :, 0])).astype(jnp.int32) % 11}
+
+    def init(key, images):
+        return model.init(key, jax.eval_shape(pairs, images))
+
+    def apply(params, state, images, **how):
+        outputs, state = model.apply(params, state, pairs(images), **how)
+        return outputs["image"] + outputs["text"], state
+
+    def features(params, state, images, **how):
+        outputs, views = model.features(params, state, pairs(images), **how)
+        return outputs["image"] + outputs["text"], views
+
+    return model._replace(init=init, apply=apply, features=features)
 
 
 TINY = {
@@ -74,6 +95,12 @@ TINY = {
     "unet": (lambda **k: unet(5, width=4, depth=1, **k), IMAGE),
     "autoencoder": (lambda **k: told_again(autoencoder(5, embedding=3, widths=(8,), **k)), IMAGE),
     "patchtst": (lambda **k: patchtst(5, patch=4, stride=2, width=8, depth=3, heads=2, mlp_width=16, **k), (4, 8, 3)),
+    "two_tower": (
+        lambda **k: of_one_array(
+            two_tower(vocabulary_size=11, embedding=5, channels=(4,), hidden=8, width=8, depth=3, heads=2, **k)
+        ),
+        IMAGE,
+    ),
     "tsmixer": (lambda **k: tsmixer(5, width=8, depth=3, mlp_width=16, **k), (4, 8, 3)),
 }
 DEEP = {  # what takes long, and what they have that the others lack: bottlenecks, stacks of several blocks
@@ -105,6 +132,7 @@ FACTORIES = {
     models.PatchTST: patchtst,
     models.TSMixer: tsmixer,
     models.R2Plus1D: r2plus1d,
+    models.TwoTower: two_tower,
 }
 
 
@@ -186,7 +214,7 @@ def test_bfloat16_computes_low_and_keeps_params_high(name):
     assert 0 < float(jnp.abs(outputs - full).max()) < 0.1 * scale  # 8 bits of mantissa, a few layers
 
 
-@pytest.mark.parametrize("name", ["vit", "gpt", "ft_transformer", "patchtst", "tsmixer", RESNET18])
+@pytest.mark.parametrize("name", ["vit", "gpt", "ft_transformer", "patchtst", "tsmixer", "two_tower", RESNET18])
 def test_unrolled_is_scanned(name):
     model, params, state, inputs = case(name)
     unrolled = MODELS[name][0](unroll=True)
@@ -223,7 +251,7 @@ def test_a_config_has_the_keywords_of_its_factory(config):
     assert keywords == {name: getattr(default, name) for name in config.__dataclass_fields__}
 
 
-DROPPED = ["mlp", "cnn", "vit", "gpt", "tabular_mlp", "ft_transformer", "text_encoder", "patchtst", "tsmixer"]
+DROPPED = ["mlp", "cnn", "vit", "gpt", "tabular_mlp", "ft_transformer", "text_encoder", "patchtst", "tsmixer", "two_tower"]
 
 
 @pytest.mark.parametrize("name", DROPPED)

@@ -41,15 +41,19 @@ from jaxnets.data.augment.spectrum import SpecAugment as SpecAugment
 from jaxnets.data.augment.spectrum import SpectrumWarp as SpectrumWarp
 from jaxnets.data.augment.spectrum import spec_augment as spec_augment
 from jaxnets.data.augment.spectrum import spectrum_warp as spectrum_warp
+from jaxnets.data.augment.wave import Filter as Filter
 from jaxnets.data.augment.wave import Gain as Gain
 from jaxnets.data.augment.wave import Noise as Noise
 from jaxnets.data.augment.wave import Shift as Shift
+from jaxnets.data.augment.wave import Speed as Speed
+from jaxnets.data.augment.wave import filtered as filtered
 from jaxnets.data.augment.wave import gain as gain
 from jaxnets.data.augment.wave import noise as noise
 from jaxnets.data.augment.wave import shift as shift
+from jaxnets.data.augment.wave import speed as speed
 from jaxnets.types import Array, Batch
 
-WaveOperation = Gain | Shift | Noise
+WaveOperation = Gain | Shift | Noise | Speed | Filter
 SpectrumOperation = SpecAugment | SpectrumWarp
 Augmentation = (
     Flip
@@ -94,7 +98,7 @@ def augment(
                 batch = mixup(own, batch, alpha=alpha, num_classes=num_classes)
             case CutMix(alpha=alpha):
                 batch = cutmix(own, batch, alpha=alpha, num_classes=num_classes)
-            case Gain() | Shift() | Noise() | SpecAugment() | SpectrumWarp():
+            case Gain() | Shift() | Noise() | Speed() | Filter() | SpecAugment() | SpectrumWarp():
                 batch = {**batch, "inputs": _on_sound(stage, own, batch["inputs"])}
             case _:
                 batch = {**batch, "inputs": _on_images(stage, own, batch["inputs"], mean, std)}
@@ -107,7 +111,7 @@ def by_spectrogram(stages: tuple[Augmentation, ...]) -> tuple[tuple[Augmentation
     >>> by_spectrogram((SpecAugment(), Gain(), Mixup()))[0]
     (Gain(decibels=6.0),)
     """
-    early = (Gain, Shift, Noise, RepeatedAugmentation)
+    early = (Gain, Shift, Noise, Speed, Filter, RepeatedAugmentation)
     return (
         tuple(stage for stage in stages if isinstance(stage, early)),
         tuple(stage for stage in stages if not isinstance(stage, early)),
@@ -122,6 +126,10 @@ def _on_sound(stage: WaveOperation | SpectrumOperation, key: Array, sound: Array
             return shift(key, sound, share=share)
         case Noise(least_db=least_db, most_db=most_db):
             return noise(key, sound, least_db=least_db, most_db=most_db)
+        case Speed(rate_change=rate_change):
+            return speed(key, sound, rate_change=rate_change)
+        case Filter(decibels=decibels, points=points):
+            return filtered(key, sound, decibels=decibels, points=points)
         case SpecAugment():
             return spec_augment(key, sound, stage)
         case SpectrumWarp():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from jaxnets.data.augment.wave import factors
 from jaxnets.types import Array, experiment_dataclass, number
 
 
@@ -53,19 +54,13 @@ def spectrum_warp(key: Array, spectra: Array, config: SpectrumWarp) -> Array:
     """(b n m) stretched in time about its middle and in frequency from its lowest band, by linear interpolation."""
     time_key, mel_key = jax.random.split(key)
     count, frames, bands = spectra.shape
-    slower = _factor(time_key, count, config.time_change)
-    longer = _factor(mel_key, count, config.mel_change)
+    slower = factors(time_key, count, config.time_change)
+    longer = factors(mel_key, count, config.mel_change)
     middle = (frames - 1) / 2
     times = (jnp.arange(frames)[None] - middle) / slower + middle  # b n
     mels = jnp.arange(bands)[None] / longer  # b m
     moved = jnp.einsum("bij,bjm->bim", _between(times, frames), spectra)
     return jnp.einsum("bkm,bim->bik", _between(mels, bands), moved)
-
-
-def _factor(key: Array, count: int, change: float | Array) -> Array:
-    """(count, 1) uniform in its logarithm from 1 - change to 1 / (1 - change)."""
-    most = -jnp.log1p(-jnp.asarray(change))
-    return jnp.exp(jax.random.uniform(key, (count, 1), minval=-most, maxval=most))
 
 
 def _between(places: Array, length: int) -> Array:

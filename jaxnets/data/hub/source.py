@@ -10,10 +10,10 @@ import numpy as np
 
 from jaxnets.data.cache import prepared
 from jaxnets.data.hub.opening import files_of, library, opened
-from jaxnets.data.image_files import PictureReader
 from jaxnets.data.images import fitted_moments
 from jaxnets.data.listing import LABELS, number
 from jaxnets.data.partition import split_rows
+from jaxnets.data.picture_reader import PictureReader
 from jaxnets.data.pictures import BadPicture
 from jaxnets.data.reader import Bad
 from jaxnets.data.schema import Dataset, Schema, Split

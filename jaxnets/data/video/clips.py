@@ -1,13 +1,13 @@
 """A file of video as a clip of fixed shape: frames at even distances, all cut by one box; what is none is refused.
 
-Arrays (.npy, t h w or t h w c) are mapped, so that only the frames of the clip are read; other files are decoded from
-their beginning to the last frame of the clip, and nothing else is kept of them.
+Arrays (.npy, t h w or t h w c) are mapped, so that only the frames of the clip are read; other files are decoded where
+the clip is (see decoding.py), and nothing else is kept of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,10 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from jaxnets.data.pictures import centre_box, random_box
-from jaxnets.errors import MissingExtra
+from jaxnets.data.video.decoding import BadClip, film, frames_at
 from jaxnets.types import experiment_dataclass
 
 SUFFIXES = (".npy", ".mp4", ".mov", ".avi", ".mkv", ".webm", ".gif")
-_MOST_PIXELS = 1 << 26  # of one frame
 
 
 @experiment_dataclass
@@ -33,19 +32,15 @@ class Video:
     centre: float = 1.0  # share of the shorter side that evaluation sees
 
 
-class BadClip(ValueError):
-    """A file holds no video that can be used; the message says why, not where."""
-
-
 def read_clip(path: Path, config: Video, draw: np.random.Generator | None = None) -> UInt8[np.ndarray, "t s s 3"]:
     """A clip of a file: with `draw` a random part and a random cut, else the middle of both.
 
     Raises BadClip for what is no video, OSError for a file that cannot be opened.
     """
-    total, frames_at = _array(path) if path.suffix.lower() == ".npy" else _encoded(path)
+    total, at = _array(path) if path.suffix.lower() == ".npy" else _encoded(path)
     if not total:
         raise BadClip("holds no frames")
-    pictures = frames_at(places(total, config, draw))
+    pictures = at(places(total, config, draw))
     width, height = pictures[0].size
     if any(picture.size != (width, height) for picture in pictures):
         raise BadClip("has frames of different sizes")
@@ -92,44 +87,5 @@ def _array(path: Path) -> _Frames:
 
 
 def _encoded(path: Path) -> _Frames:
-    with _opened(path) as container:  # packets are counted and not decoded; what a header says is often missing
-        total = sum(packet.size > 0 for packet in container.demux(video=0))
-
-    def frames_at(wanted: np.ndarray) -> Sequence[Any]:
-        found, known = {}, set(wanted.tolist())
-        with _opened(path) as container:
-            for number, frame in enumerate(container.decode(video=0)):
-                if number in known:
-                    found[number] = _picture(frame)
-                if number >= wanted[-1]:
-                    break
-        if missing := known - set(found):
-            raise BadClip(f"ends before frame {min(missing)} of {total}")
-        return [found[number] for number in wanted.tolist()]
-
-    return total, frames_at
-
-
-def _picture(frame: Any) -> Any:
-    if frame.width * frame.height > _MOST_PIXELS:
-        raise BadClip(f"a frame of {frame.width} × {frame.height} pixels; at most {_MOST_PIXELS} are unpacked")
-    return frame.to_image()
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """A container with a stream of video; whatever the decoders say of its bytes is a BadClip."""
-    try:
-        import av
-        from av.error import FFmpegError
-    except ImportError as error:
-        raise MissingExtra("av", extra="video", purpose=f"to read {path}") from error
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise BadClip("holds no stream of video")
-            yield container
-    except FFmpegError as error:
-        if isinstance(error, (FileNotFoundError, PermissionError)):
-            raise
-        raise BadClip(f"not a readable video ({error.strerror or error})") from error
+    known = film(path)
+    return known.total, partial(frames_at, known)

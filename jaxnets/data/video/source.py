@@ -14,7 +14,8 @@ from jaxnets.data.listed import classified, listing_rows
 from jaxnets.data.listing import Listing, list_files
 from jaxnets.data.reader import Bad, Leaf
 from jaxnets.data.schema import Dataset, Schema, Split, moments
-from jaxnets.data.video.clips import SUFFIXES, BadClip, Video, read_clip
+from jaxnets.data.video.clips import SUFFIXES, Video, read_clip
+from jaxnets.data.video.decoding import BadClip
 from jaxnets.errors import ConfigError, DataError
 from jaxnets.files import fingerprint
 

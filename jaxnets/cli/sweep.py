@@ -1,0 +1,141 @@
+"""The command that searches: sweep."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from jaxnets.cli.command import Command, Parser, Settings
+
+_SEARCHERS = "random, quasi, grid, tpe, gp, cmaes or nsga2"
+
+
+def _sweep_options(sweep: Parser) -> None:
+    sweep.add_argument(
+        "config", help="a Python file that ends in experiment = Experiment(...), and may have a space = {…}"
+    )
+    sweep.add_argument(
+        "--over",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="PATH=RANGE",
+        help="what varies: optim.lr=log(1e-4,1e-1) model.width=choice(64,128) seed=range(5) "
+        '"optim.momentum=uniform(0,0.99) if optim=sgd"',
+    )
+    sweep.add_argument(
+        "--trials", required=True, metavar="N", help="how many there are to be; +N adds to those asked for before"
+    )
+    sweep.add_argument("--name", help="of the sweep (default: that of the config)")
+    sweep.add_argument("--sweep-dir", type=Path, metavar="DIR", help="the sweep's folder (default: sweeps/NAME)")
+    sweep.add_argument("--searcher", default="tpe", metavar="NAME", help=f"{_SEARCHERS} (default: tpe)")
+    sweep.add_argument(
+        "--objective",
+        nargs="+",
+        default=["valid.loss"],
+        metavar="FIGURE",
+        help="what is to be good: valid.loss, test.accuracy …; several for a Pareto front (default: valid.loss)",
+    )
+    sweep.add_argument(
+        "--stopping", default="none", metavar="RULE", help="which trials end early: none, asha, halving, median or pbt"
+    )
+    sweep.add_argument("--eta", type=int, default=3, metavar="N", help="asha, halving: one of N goes on (default: 3)")
+    sweep.add_argument("--least", type=int, metavar="STEPS", help="no trial ends before (default: a 27th of a trial)")
+    sweep.add_argument(
+        "--form", default="auto", choices=("auto", "lanes", "queue"), help="how trials of one program run"
+    )
+    sweep.add_argument("--lanes", type=int, metavar="N", help="trials at once, at most (default: what fits, up to 256)")
+    sweep.add_argument(
+        "--storage", metavar="URL", help="sqlite:///…, postgresql://… or grpc://… (default: a file in DIR)"
+    )
+    sweep.add_argument("--sweep-seed", type=int, default=0, metavar="S", help="of the searcher (default: 0)")
+    sweep.add_argument(
+        "--allow",
+        nargs="+",
+        default=[],
+        metavar="WHAT",
+        help="space, or config paths, that may differ from the sweep's",
+    )
+    sweep.add_argument("--quiet", action="store_true", help="print the result alone")
+
+
+def _sweep(given: argparse.Namespace, settings: Settings) -> int:
+    from jaxnets import compilation, config
+    from jaxnets.sweep import sweep
+    from jaxnets.sweep.live import Live
+    from jaxnets.sweep.space import of_file, parse
+
+    base = config.assign(config.load(given.config), settings)
+    space = of_file(given.config) | dict(map(parse, given.over))
+    name = given.name or Path(given.config).stem
+    with compilation.cache(), Live(quiet=given.quiet) as live:
+        result = sweep(
+            base,
+            space,
+            name=name,
+            folder=given.sweep_dir,
+            trials=_count(given.trials),
+            objectives=given.objective,
+            searcher=given.searcher,
+            stopping=given.stopping,
+            eta=given.eta,
+            least=given.least,
+            form=given.form,
+            lanes=given.lanes,
+            storage=given.storage,
+            seed=given.sweep_seed,
+            allow=given.allow,
+            say=live.say,
+            show=live.show,
+            source=str(given.config),
+        )
+    _tell(result.folder, result.figures)
+    return 0
+
+
+def _count(text: str) -> int | str:
+    """`--trials`: a number, or +N."""
+    from jaxnets.errors import UsageError
+
+    if not text.removeprefix("+").isdecimal() or not int(text):
+        raise UsageError(f"--trials {text} is not allowed; give a whole number of at least 1, or +N for N more")
+    return text if text.startswith("+") else int(text)
+
+
+def _tell(folder: Path, figures: dict[str, Any]) -> None:
+    """The result, as a terminal shows it."""
+    states = [one["state"] for one in figures["trials"]]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    seconds = figures["seconds"]
+    done = sum(state in ("complete", "pruned", "failed") for state in states)
+    print(f"\n{len(states)} trials ({counts}) in {seconds['wall']:.1f} s: {3600 * done / seconds['wall']:,.0f} an hour")
+    parts = sorted(((value, name) for name, value in seconds.items() if name != "wall"), reverse=True)
+    print("seconds      " + ", ".join(f"{name} {value:.1f}" for value, name in parts))
+    best, objectives = figures["best"], figures["objectives"]
+    if best is None:
+        print("best         no trial was completed")
+    else:
+        values = ", ".join(f"{o['figure']} {v:.6g}" for o, v in zip(objectives, best["values"], strict=True))
+        chosen = "  ".join(f"{path} {value}" for path, value in best["settings"].items())
+        print(f"best         trial {best['number']}: {values}\n             {chosen}")
+    if len(objectives) > 1:
+        print(f"front        {len(figures['front'])} trials: {', '.join(map(str, figures['front'][:12]))}")
+    print(f"sweep        {folder / 'sweep.json'}\nnext         jaxnets sweep-report {folder}")
+    print(f"             jaxnets train --from-sweep {folder} --best")
+
+
+COMMANDS = (
+    Command(
+        "sweep",
+        "try many values of a config's settings, in few compiled programs",
+        ('jaxnets sweep configs/digits_mlp.py --over "optim.lr=log(1e-4,1e-1)" "seed=range(3)" --trials 8 --name few',),
+        _sweep_options,
+        _sweep,
+        notes=(
+            "Values that stay the same are set as in train: --optim.lr 0.01 --loop.steps 500\n\n"
+            "The same command continues a sweep that was stopped; started again beside itself, both share the work."
+        ),
+        takes_settings=True,
+    ),
+)

@@ -1,0 +1,57 @@
+"""Who goes on with the trial of a worker that is gone: the first to claim it, as the storage numbers claims.
+
+Optuna's storages number the trials of a study one after the other, whoever adds them and however many at once, and
+that is all that is needed for others to agree: claims are trials of a study of their own, and the lowest counts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Claims:
+    """The claims on the trials of one study. The study that holds them is made with the first."""
+
+    def __init__(self, storage: Any, study: str) -> None:
+        self._storage, self._name = storage, f"{study} (requeued)"
+        self._owners: dict[int, list[str]] | None = None
+
+    def owner(self, trial: int, first: str | None) -> tuple[str | None, int]:
+        """(whose the trial is now, how often it was claimed); `first` is who had it before any claim."""
+        if self._owners is None:
+            self._owners = self._read()
+        claims = self._owners.get(trial, [])
+        return (claims[-1], len(claims)) if claims else (first, 0)
+
+    def add(self, trial: int, number: int, worker: str) -> bool:
+        """Claims a trial for the `number`-th time; whether this claim was the first of that number."""
+        from optuna.trial import TrialState, create_trial
+
+        study = self._study(make=True)
+        claim = {"trial": trial, "claim": number, "worker": worker}
+        self._storage.create_new_trial(study, create_trial(state=TrialState.FAIL, user_attrs=claim))
+        self._owners = self._read()
+        claims = self._owners.get(trial, [])
+        return len(claims) >= number and claims[number - 1] == worker
+
+    def _read(self) -> dict[int, list[str]]:
+        owners: dict[int, list[str]] = {}
+        study = self._study(make=False)
+        for one in [] if study is None else self._storage.get_all_trials(study, deepcopy=False):
+            workers = owners.setdefault(one.user_attrs["trial"], [])
+            if one.user_attrs["claim"] == len(workers) + 1:
+                workers.append(one.user_attrs["worker"])
+        return owners
+
+    def _study(self, *, make: bool) -> int | None:
+        import optuna
+
+        try:
+            return self._storage.get_study_id_from_name(self._name)
+        except KeyError:
+            if not make:
+                return None
+        try:
+            return self._storage.create_new_study([optuna.study.StudyDirection.MINIMIZE], self._name)
+        except optuna.exceptions.DuplicatedStudyError:
+            return self._storage.get_study_id_from_name(self._name)

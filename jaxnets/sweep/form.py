@@ -1,0 +1,191 @@
+"""Lanes or queue: how the trials of one structure are run here; measured for a few steps, or as the user says.
+
+Lanes start no program per trial and fill an accelerator, a queue has the smaller program and, of convolutions on a CPU,
+the faster one. What a measurement costs is weighed too: work that is done sooner than a program is compiled is queued.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Collection, Sequence
+from typing import Any, Literal, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxnets import data
+from jaxnets.admission import Admitted
+from jaxnets.batch_size import device_bytes
+from jaxnets.build import experiment_step
+from jaxnets.config import Experiment
+from jaxnets.errors import ConfigError
+from jaxnets.flops import flops
+from jaxnets.sweep.program import LONGEST, Program
+
+Form = Literal["auto", "lanes", "queue"]
+MOST = 256  # lanes, unless the user asks for more
+_LONG_STEP = 0.01  # seconds: from here on a few lanes tell what many would do
+_FEW = 4  # lanes
+_PROBE_SECONDS = 0.1  # of one timing
+_CALL_SECONDS = 0.5  # of short trials, in a queue, that go into one call together
+_MOST_IN_A_CALL = 64  # of these
+_SLOW = 1e10  # FLOPs a second that even small matrices reach, to tell short trials before anything has run
+_WORTH = 1.5  # programs' time of compilation that the queued work must exceed before lanes are tried
+
+
+class Chosen(NamedTuple):
+    """The program that a structure's trials run in, and why.
+
+    lanes_seconds, queue_seconds: of one step of one trial, where it was measured
+    compiling, measuring: seconds of the choice
+    """
+
+    program: Program
+    lanes_seconds: float | None
+    queue_seconds: float | None
+    compiling: float
+    measuring: float
+    why: str
+
+    @property
+    def form(self) -> str:
+        return "lanes" if self.program.together else "queue"
+
+
+def choose(
+    admitted: Admitted,
+    some: Sequence[Experiment],
+    *,
+    form: Form = "auto",
+    lanes: int | None = None,
+    waiting: int,
+    figures: Collection[str] | None = None,
+    devices: Sequence[Any] | None = None,
+    limit: int | None = None,
+) -> Chosen:
+    """Compiles what these trials need and, where nobody has said which form, takes the faster one.
+
+    some:    trials of the structure, whose numbers are measured with
+    lanes:   at most; default: as many as wait, at most 256, and as fit the memory
+    waiting: trials that could run
+    figures: that are measured of them, None = all
+    limit:   bytes on one device that lanes may take; default: 0.9 of what is free
+
+    Raises ConfigError if the form or the number of lanes that the user asks for cannot be.
+    """
+    found = _Choice(admitted, list(some), lanes, waiting, figures, list(devices or jax.local_devices()), limit)
+    return found.made(form)
+
+
+class _Choice:
+    def __init__(
+        self,
+        admitted: Admitted,
+        some: list[Experiment],
+        lanes: int | None,
+        waiting: int,
+        figures: Collection[str] | None,
+        devices: list[Any],
+        limit: int | None,
+    ) -> None:
+        self.admitted, self.some, self.devices, self.asked = admitted, some, devices, lanes
+        self.figures = figures
+        self.waiting, self.limit = waiting, device_bytes() if limit is None else limit
+        self.compiling = self.measuring = 0.0
+
+    def made(self, form: Form) -> Chosen:
+        refusal = _refusal(self.admitted)
+        if refusal and (form == "lanes" or self.asked):
+            raise ConfigError(f"{refusal}; leave it to the queue: --form queue")
+        if form == "lanes":
+            return self._chosen(self._lanes(self._most()), None, None, "asked for")
+        if form == "queue" or refusal or self._most() < 2:
+            why = "asked for" if form == "queue" else refusal or "there is one trial"
+            return self._chosen(self._queue(), None, None, why)
+        queue = self._queue()
+        one = self._seconds(queue)
+        work, cost = one * self.waiting * self.admitted.total, _WORTH * queue.compile_seconds
+        if work < cost and not self.asked:
+            return self._chosen(queue, None, one, f"its {work:.1f} s of steps are not worth a second program")
+        if one > _LONG_STEP and self._most() > _FEW:
+            few = self._seconds(self._compiled(_FEW * len(self.devices)))
+            if few >= one:
+                return self._chosen(queue, few, one, "a queued step is faster")
+        many = self._lanes(self._most())
+        each = self._seconds(many)
+        if each < one:
+            return self._chosen(many, each, one, "a step in lanes is faster")
+        return self._chosen(queue, each, one, "a queued step is faster")
+
+    def _chosen(self, program: Program, lanes: float | None, queue: float | None, why: str) -> Chosen:
+        return Chosen(program, lanes, queue, self.compiling, self.measuring, why)
+
+    def _most(self) -> int:
+        """Lanes that there is work for, a multiple of the devices."""
+        count = len(self.devices)
+        wanted = self.asked or min(MOST, self.waiting)
+        return wanted if wanted < 2 else -(-wanted // count) * count
+
+    def _lanes(self, lanes: int) -> Program:
+        """The program for this many lanes, or half as many as long as they do not fit."""
+        while True:
+            program = self._compiled(lanes)
+            if program.bytes <= self.limit:
+                return program
+            if self.asked or lanes <= len(self.devices):
+                raise ConfigError(
+                    f"{lanes} lanes need {program.bytes / 2**20:,.0f} MiB on a device, of {self.limit / 2**20:,.0f} "
+                    "that are there; give fewer with --lanes, or --form queue"
+                )
+            guess = int(lanes * self.limit / program.bytes)
+            lanes = max(1, min(lanes // 2, guess) // len(self.devices)) * len(self.devices)
+
+    def _queue(self) -> Program:
+        """One trial a call; of trials so short that calls would count, as many as half a second holds."""
+        seconds = about(self.admitted)
+        several = min(self.waiting, _MOST_IN_A_CALL, int(_CALL_SECONDS / max(seconds, 1e-9)))
+        in_memory = data.fits_on_device(self.admitted.experiment.data, self.admitted.train)
+        return self._compiled(several if several > 1 and in_memory else 0, together=False)
+
+    def _compiled(self, lanes: int, *, together: bool = True) -> Program:
+        devices = self.devices if together else self.devices[:1]
+        how = {"together": together, "devices": devices, "figures": self.figures}
+        program = Program(self.admitted, lanes=lanes, length=LONGEST, **how)
+        self.compiling += program.compile_seconds
+        return program
+
+    def _seconds(self, program: Program) -> float:
+        """Of one step of one trial: the median of three timings of some steps each, after one unheard."""
+        began = time.perf_counter()
+        lanes = max(program.lanes, 1)
+        numbers = program.numbers([self.some[n % len(self.some)] for n in range(lanes)])
+        slots, feed = program.start(numbers), program.blank_feed()
+        times, count = [], 1
+        for repeat in range(5):
+            start = time.perf_counter()
+            slots, told = program.advance(slots, numbers, feed, count)
+            jax.block_until_ready(told["finite"])
+            found = time.perf_counter() - start
+            if repeat > 1:
+                times.append(found / count)
+            count = int(np.clip(_PROBE_SECONDS / (found / count), 1, program.length))
+        self.measuring += time.perf_counter() - began
+        return statistics.median(times) / lanes
+
+
+def about(admitted: Admitted) -> float:
+    """Seconds that a whole trial may take on a slow device, from the FLOPs of its step: nothing is compiled."""
+
+    def step(state: Any, batch: Any) -> Any:
+        return experiment_step(state, batch, admitted.experiment, schema=admitted.schema, teacher=admitted.teacher)
+
+    return flops(jax.make_jaxpr(step)(admitted.shapes, admitted.batch)) * admitted.total / _SLOW
+
+
+def _refusal(admitted: Admitted) -> str | None:
+    """Why these trials cannot be lanes, or None."""
+    plan = admitted.experiment.plan
+    if plan.fsdp > 1 or plan.tensor > 1:
+        return f"plan.fsdp {plan.fsdp} and plan.tensor {plan.tensor} divide a model, and a lane holds all of one"
+    return None

@@ -1,0 +1,321 @@
+"""Trials that share a program, in its lanes: trained side by side, judged at their rungs, and replaced where they end.
+
+A queue is a pool of one lane. The pool asks for trials whenever lanes are free, and hands back what each ended with;
+where they come from and where results go is not its concern.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxnets import data
+from jaxnets.config import Experiment
+from jaxnets.loop import better
+from jaxnets.step import larger_is_better, results
+from jaxnets.sweep.program import Program
+from jaxnets.sweep.stopping import Population, Rule
+from jaxnets.sweep.trial import Outcome, Progress, Trial
+from jaxnets.types import PyTree
+
+_CALL_SECONDS = 0.5  # aimed duration of a call: signals are answered, and a screen is drawn, between two
+
+
+class Actions(NamedTuple):
+    """All that touches the world.
+
+    more:  (how many lanes are free) -> trials of this pool's structure, fewer or none
+    done:  outcomes of trials, at once
+    look:  called between calls of the program; True = stop here, and give running trials back
+    explore: (a trial that is replaced, the one whose weights it takes) -> the trial that goes on in its place
+    smaller: lanes -> the program for fewer of them, or None if it costs more than it saves, in seconds
+    """
+
+    more: Callable[[int], Sequence[Trial]]
+    done: Callable[[Sequence[Outcome]], None]
+    look: Callable[[Sequence[Progress]], bool]
+    explore: Callable[[Trial, Trial], Trial] = lambda loser, winner: loser
+    smaller: Callable[[int], Program | None] = lambda lanes: None
+
+
+class Pool:
+    """The lanes of a program and who is in them.
+
+    judged:  the figure of the validation split that the rule looks at
+    seconds: that went into training and evaluating
+    """
+
+    def __init__(self, program: Program, *, rule: Rule, judged: str, actions: Actions) -> None:
+        self.program, self.rule, self.judged, self.actions = program, rule, judged, actions
+        admitted = program.admitted
+        self.loop, self.total = admitted.experiment.loop, admitted.total
+        self.task = admitted.parts.task._replace(metrics=program.measured(admitted.parts.task))
+        self.last = min(self.total, self.loop.limit_steps or self.total)
+        self.larger = larger_is_better(self.task, self.loop.monitor)
+        self.lanes: list[Progress | None] = [None] * max(program.lanes, 1)
+        self.experiments: list[Experiment] = [program.experiment] * len(self.lanes)
+        self.slots: Any = None  # Slots, once there are trials
+        self.numbers: Any = None
+        self.seconds_a_step: float | None = None
+        self.seconds = {"training": 0.0, "evaluating": 0.0}
+
+    def run(self) -> list[Trial]:
+        """Trains until no more trials come; of one that is stopped by `look`, the trials that were not finished."""
+        while True:
+            self._fill()
+            if not self._active():
+                return []
+            self._compact()
+            if self.actions.look([one for one in self.lanes if one is not None]):
+                return [one.trial for one in self.lanes if one is not None]
+            self._stretch()
+            self._judge()
+
+    def _active(self) -> list[tuple[int, Progress]]:
+        return [(lane, one) for lane, one in enumerate(self.lanes) if one is not None]
+
+    def _fill(self) -> None:
+        """New trials for the lanes that are free; lanes that share batches begin together."""
+        free = [lane for lane, one in enumerate(self.lanes) if one is None]
+        if not free or (self.program.shared and len(free) < len(self.lanes)):
+            return
+        fresh = np.zeros(len(self.lanes), bool)
+        for lane, trial in zip(free, self.actions.more(len(free)), strict=False):
+            self.lanes[lane], self.experiments[lane], fresh[lane] = Progress(trial), trial.experiment, True
+        if not fresh.any():
+            return
+        self.numbers = self.program.numbers(self.experiments)
+        whole = bool(fresh.all()) or self.slots is None
+        self.slots = self.program.start(self.numbers) if whole else self.program.refill(self.slots, self.numbers, fresh)
+
+    def _compact(self) -> None:
+        """Goes on in fewer lanes where half of them are free, nobody comes, and a smaller program saves time."""
+        active = self._active()
+        count = len(self.program.devices)
+        lanes = max(-(-len(active) // count), 1) * count
+        if self.program.shared or 2 * lanes > len(self.lanes) or not self.seconds_a_step:
+            return
+        left = max(self.last - one.step for _, one in active)
+        saved = left * self.seconds_a_step * (1 - lanes / len(self.lanes))
+        if saved < self.program.compile_seconds or (program := self.actions.smaller(lanes)) is None:
+            return
+        index = np.resize(np.array([lane for lane, _ in active], np.int32), lanes)
+        self.slots = self.program.take(self.slots, index)
+        self.experiments = [self.experiments[lane] for lane in index]
+        self.lanes = [one for _, one in active] + [None] * (lanes - len(active))
+        self.program, self.seconds_a_step = program, None
+        self.numbers = program.numbers(self.experiments)
+
+    def _stretch(self) -> None:
+        """Steps up to the first event of any lane, or as many as one call should take."""
+        active = self._active()
+        until = min(self._until(one) for _, one in active)
+        count = min(until, self.program.length)
+        if self.seconds_a_step:
+            count = max(1, min(count, int(_CALL_SECONDS / self.seconds_a_step)))
+        began = time.perf_counter()
+        self.slots, told = self.program.advance(self.slots, self.numbers, self._feed(active, count), count)
+        finite = np.asarray(jax.device_get(told["finite"])).reshape(self.program.length, len(self.lanes))[:count]
+        seconds = time.perf_counter() - began
+        self.seconds["training"] += seconds
+        self.seconds_a_step = seconds / count
+        self._advanced(active, count, seconds, finite)
+
+    def _advanced(self, active: list[tuple[int, Progress]], count: int, seconds: float, finite: np.ndarray) -> None:
+        failed = []
+        for lane, one in active:
+            one.seconds += seconds / len(active)
+            bad = np.flatnonzero(~finite[:, lane])
+            if bad.size and self.loop.nonfinite == "abort":
+                step = one.step + int(bad[0])
+                failed.append(self._outcome(lane, one, "failed", {}, why=f"step {step} is not finite", steps=step))
+            one.step += count
+        self.actions.done(failed) if failed else None
+
+    def _until(self, one: Progress) -> int:
+        """Steps until a trial's next evaluation, rung or end."""
+        ends = [self.last, (one.step // self.loop.eval_every + 1) * self.loop.eval_every]
+        ends += [rung for rung in self.rule.rungs if rung > one.step][:1]
+        return min(ends) - one.step
+
+    def _feed(self, active: list[tuple[int, Progress]], count: int) -> PyTree:
+        """The rows of `count` steps: ids of each lane's own order, or the batches that all see."""
+        program = self.program
+        if program.on_device:
+            rows = np.zeros((program.length, len(self.lanes), program.batch_size), np.int32)
+            known: dict[tuple[int, int], np.ndarray] = {}
+            for lane, one in active:
+                key = (int(one.trial.experiment.seed), one.step)
+                if key not in known:
+                    known[key] = program.ids(*key, count)
+                rows[:count, lane] = known[key]
+            return rows if program.lanes else rows[:, 0]
+        first = active[0][1]
+        batches = self._stream(int(first.trial.experiment.seed))(list(range(first.step, first.step + count)))
+        padded = [*batches, *batches[:1] * (program.length - count)]
+        return jax.tree.map(lambda *leaves: np.stack(leaves), *padded)
+
+    def _stream(self, seed: int) -> data.Stream:
+        kept = getattr(self, "_opened", None)
+        if kept is None or kept[0] != seed:
+            self.close()
+            experiment = self.program.experiment
+            self._opened = kept = (
+                seed,
+                data.training_stream(
+                    self.program.train,
+                    seed=seed,
+                    batch_size=self.program.batch_size,
+                    workers=data.workers_of(experiment.data.workers),
+                    same=self.loop.overfit_batch,
+                ),
+            )
+        return kept[1]
+
+    def close(self) -> None:
+        """Lets go of the threads that read."""
+        if (kept := getattr(self, "_opened", None)) is not None:
+            kept[1].close()
+            self._opened = None
+
+    def _judge(self) -> None:
+        """Whatever is due where the lanes stand: evaluation, the rule, the test of those that are done."""
+        due = [(lane, one) for lane, one in self._active() if self._is_due(one)]
+        if not due:
+            return
+        began = time.perf_counter()
+        view = self.program.view(self.slots, self.numbers)
+        figures = self._figures(view, "valid", [lane for lane, _ in due])
+        ended = {lane for lane, one in due if self._evaluated(lane, one, figures[lane])}
+        self._keep(view, due)
+        stopped = self._stopped(due, figures) - ended
+        self._exploit([(lane, one) for lane, one in due if lane not in ended])
+        done = [
+            self._outcome(lane, one, "pruned", {}, why=f"stopped at step {one.step}")
+            for lane, one in due
+            if lane in stopped
+        ]
+        if ended:
+            tests = self._figures(self.slots.best, "test", sorted(ended))
+            done += [self._complete(lane, one, tests[lane]) for lane, one in due if lane in ended]
+        self.seconds["evaluating"] += time.perf_counter() - began
+        self.actions.done(done) if done else None
+
+    def _is_due(self, one: Progress) -> bool:
+        return one.step == self.last or one.step % self.loop.eval_every == 0 or one.step in self.rule.rungs
+
+    def _figures(self, view: PyTree, split: str, lanes: list[int]) -> dict[int, dict[str, float]]:
+        """Of each of these lanes; sums are added over batches in the order of `train`."""
+        sums: Any = None
+        own = self.task.metrics
+        for found in self.program.score(view, self.numbers, split):
+            sums = _add(own, sums, found)
+        if not self.program.lanes:
+            return {0: results(self.task, sums)}
+        return {lane: results(self.task, _of(sums, lane)) for lane in lanes}
+
+    def _evaluated(self, lane: int, one: Progress, figures: dict[str, float]) -> bool:
+        """Notes an evaluation of the trial's own cadence; whether the trial ends with it."""
+        ends = one.step == self.last
+        if not ends and one.step % self.loop.eval_every:
+            return False
+        one.curve.append((one.step, figures))
+        value = figures[self.loop.monitor]
+        if one.best is None or better(value, one.best, larger=self.larger):
+            one.best, one.best_step, one.waited = value, one.step, 0
+        else:
+            one.waited += 1
+        return ends or (self.loop.patience is not None and one.waited >= self.loop.patience)
+
+    def _keep(self, view: PyTree, due: list[tuple[int, Progress]]) -> None:
+        """What evaluation saw of the lanes that are at their best, or at their end where the last step counts."""
+        taken = np.zeros(len(self.lanes), bool)
+        for lane, one in due:
+            taken[lane] = one.best_step == one.step if self.loop.keep_best else True
+        if taken.any():
+            self.slots = self.program.keep(self.slots, view, taken)
+
+    def _stopped(self, due: list[tuple[int, Progress]], figures: dict[int, dict[str, float]]) -> set[int]:
+        """The lanes whose trials the rule ends here."""
+        found: set[int] = set()
+        for rung in sorted({one.step for _, one in due} & set(self.rule.rungs)):
+            here = {one.trial.number: (lane, one) for lane, one in due if one.step == rung}
+            values = {number: figures[lane][self.judged] for number, (lane, _) in here.items()}
+            for number, (_, one) in here.items():
+                one.rungs[rung] = values[number]
+            found |= {here[number][0] for number in self.rule.decide(rung, values)}
+        return found
+
+    def _exploit(self, due: list[tuple[int, Progress]]) -> None:
+        """Of a population: the worst go on from the weights of the best, with numbers near theirs."""
+        if not isinstance(self.rule, Population):
+            return
+        index, places = np.arange(len(self.lanes), dtype=np.int32), {one.trial.number: (lane, one) for lane, one in due}
+        values = {number: one.rungs[one.step] for number, (_, one) in places.items() if one.step in one.rungs}
+        trials = {number: one.trial for number, (_, one) in places.items()}
+        for number, parent in self.rule.parents(due[0][1].step, values).items() if values else ():
+            lane, one = places[number]
+            index[lane] = places[parent][0]
+            one.trial = self.actions.explore(trials[number], trials[parent])
+            one.history.append((one.step, parent, one.trial.settings))
+            self.experiments[lane] = one.trial.experiment
+        if (index != np.arange(len(index))).any():
+            train = self.program.take(self.slots, index).train
+            self.slots = self.slots._replace(train=train)
+            self.numbers = self.program.numbers(self.experiments)
+
+    def _complete(self, lane: int, one: Progress, test: dict[str, float]) -> Outcome:
+        step = one.best_step if self.loop.keep_best else one.step
+        valid = dict(one.curve)[step]
+        lost = not math.isfinite(valid["loss"])
+        why = f"the validation loss is {valid['loss']}" if lost else None
+        return self._outcome(lane, one, "failed" if lost else "complete", {"valid": valid, "test": test}, why=why)
+
+    def _outcome(
+        self,
+        lane: int,
+        one: Progress,
+        state: str,
+        figures: dict[str, dict[str, float]],
+        *,
+        why: str | None,
+        steps: int | None = None,
+    ) -> Outcome:
+        """Frees the lane."""
+        self.lanes[lane] = None
+        return Outcome(
+            trial=one.trial,
+            state=state,
+            figures=figures,
+            curve=one.curve,
+            rungs=one.rungs,
+            steps=one.step if steps is None else steps,
+            tested_step=one.best_step if self.loop.keep_best else one.step,
+            seconds=one.seconds,
+            form="lanes" if self.program.together else "queue",
+            why=why,
+            history=one.history,
+        )
+
+
+def _add(own: Any, total: Any, more: Any) -> Any:
+    """Sums of one more batch, in float64 as `metrics.add` has them; what a metric collects is appended."""
+    found = {}
+    for name, value in more.items():
+        before = None if total is None else total[name]
+        if name in own and own[name].collects:
+            found[name] = [*(before or ()), value]
+        else:
+            value = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), value)
+            found[name] = value if before is None else jax.tree.map(np.add, before, value)
+    return found
+
+
+def _of(sums: Any, lane: int) -> Any:
+    """The sums of one lane."""
+    return jax.tree.map(lambda leaf: leaf[lane], sums)

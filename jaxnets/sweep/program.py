@@ -1,0 +1,374 @@
+"""What trials of one structure share: programs that take a trial's numbers as inputs, for one trial or for many lanes.
+
+*queue* is the very step that `train` compiles, one trial after the other, of short trials several in one call;
+*lanes* is that step under `jax.vmap`, each lane with its own numbers, seed and place in the data, spread over devices
+along the mesh axis `trial`, where no lane knows of another.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from jaxnets import data, parallel, warm_start
+from jaxnets.admission import Admitted
+from jaxnets.build import Parts, build, experiment_step
+from jaxnets.config import Experiment
+from jaxnets.parallel import Plan
+from jaxnets.step import evaluation_params, init_state, make_eval_step
+from jaxnets.types import Metric, PyTree, Task, TrainState
+
+LONGEST = 1024  # steps a call, at most: the rest of a long stretch is another call of the same program
+_FEED_BYTES = 2**26  # of the rows of one call
+_STACKED_BYTES = 2**28  # of a split's batches, up to which one call evaluates all of them
+_TRIAL = "trial"
+
+
+class Slots(NamedTuple):
+    """All that trials are while they train; in lanes each leaf has them first.
+
+    best: (params, state) as evaluation takes them, of the best evaluation so far
+    """
+
+    train: TrainState
+    best: tuple[PyTree, PyTree]
+
+
+class Program:
+    """The compiled functions of a structure, for `lanes` trials a call, or for one (`lanes` = 0).
+
+    together: whether the trials of a call are vmapped; else they are trained one after the other
+    figures:  what is measured of a trial; None = all that the task has
+    sums:     whether the steps' own sums are given as well, for a log
+    bytes: what a device holds while it trains, as the compiler counts
+    shared: lanes see the same batches, since these are read or are on the host; all must be at the same step
+    """
+
+    def __init__(
+        self,
+        admitted: Admitted,
+        *,
+        lanes: int,
+        together: bool = True,
+        devices: Sequence[Any] | None = None,
+        figures: Collection[str] | None = None,
+        sums: bool = False,
+        length: int = LONGEST,
+    ) -> None:
+        began = time.perf_counter()
+        self.admitted, self.lanes, self.together, self.figures = admitted, lanes, together and lanes > 0, figures
+        self.sums = sums or not self.together
+        self.experiment, self.schema, self.train = admitted.experiment, admitted.schema, admitted.train
+        self.devices = list(devices or jax.local_devices()[:1])
+        self.mesh = Mesh(np.array(self.devices), (_TRIAL,), axis_types=(AxisType.Auto,))
+        self.batch_size = self.experiment.data.batch_size
+        self.on_device = data.fits_on_device(self.experiment.data, self.train)
+        self.shared = not self.on_device and self.together
+        self.length = max(1, min(length, admitted.total, _FEED_BYTES // self._row_bytes()))
+        self.weights = None if self.experiment.init_from is None else warm_start.read(self.experiment.init_from)
+        arrays = dict(self.train.arrays) if self.on_device else {}
+        self.fixed = self._put((arrays, admitted.teacher), PartitionSpec())
+        with self._naming():
+            self._compile()
+        self._kept_batches: dict[str, list[PyTree]] = {}
+        self.compile_seconds = time.perf_counter() - began
+
+    def measured(self, task: Task) -> dict[str, Metric]:
+        """The task's metrics that are measured."""
+        return {name: metric for name, metric in task.metrics.items() if self.figures is None or name in self.figures}
+
+    def _row_bytes(self) -> int:
+        if self.on_device:
+            return 4 * self.batch_size * max(self.lanes, 1)
+        leaves = jax.tree.leaves(self.admitted.batch)
+        return max(1, sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in leaves))
+
+    def _compile(self) -> None:
+        """All programs: traced one after the other, compiled side by side."""
+        lane, whole, numbers = PartitionSpec(_TRIAL), PartitionSpec(), self._shapes(self.experiment)
+        each, fixed, mask = PartitionSpec(None, _TRIAL), jax.tree.map(_shape, self.fixed), self._mask_shape()
+        first = self._jit(self._mapped(self._first), (lane,), lane)
+        slots = jax.eval_shape(first, numbers)
+        rows, count = jax.tree.map(self._feed_shape, self._one_row()), jax.ShapeDtypeStruct((), jnp.int32)
+        at = (lane, lane, whole, whole if self.shared else each, whole)
+        keep = self._jit(self._kept, (lane, lane, lane), lane, donate=(0,))
+        lowered = {
+            "first": first.lower(numbers),
+            "advance": self._jit(self._block, at, (lane, each), donate=(0,)).lower(
+                slots.train, numbers, fixed, rows, count
+            ),
+            "view": self._jit(self._mapped(self._seen), (lane, lane), lane).lower(slots.train, numbers),
+            "score": self._lowered_score(slots.best, numbers),
+            "keep": keep.lower(slots.best, slots.best, mask),
+        }
+        self._select = keep  # compiled where a lane is refilled for the first time
+        with ThreadPoolExecutor(len(lowered)) as pool:
+            compiled = dict(zip(lowered, pool.map(lambda one: one.compile(), lowered.values()), strict=True))
+        self._programs: dict[str, Any] = compiled
+        memory = compiled["advance"].memory_analysis()
+        state = sum(_nbytes(leaf) for leaf in jax.tree.leaves(slots))
+        self.bytes = int(memory.temp_size_in_bytes if memory else 0) + state // len(self.devices) + _bytes(self.fixed)
+
+    def _lowered_score(self, view: PyTree, numbers: Any) -> Any:
+        lane, whole = PartitionSpec(_TRIAL), PartitionSpec()
+        batch, count = self._evaluation_shapes(), jax.ShapeDtypeStruct((), jnp.int32)
+        if self._stacked is None:
+            return self._jit(self._scored, (lane, lane, whole), lane).lower(view, numbers, batch)
+        return self._jit(self._scored_all, (lane, lane, whole, whole), lane).lower(view, numbers, batch, count)
+
+    # What is compiled, for one trial. Numbers are an Experiment of tracers.
+
+    def _first(self, numbers: Experiment) -> Slots:
+        parts = build(numbers, self.schema)
+        train = init_state(*parts, key=jax.random.key(numbers.seed), batch=self.admitted.batch)
+        if self.weights is not None:
+            train = warm_start.fit(train, self.weights, parts.optimizer).state
+        return Slots(train, jax.tree.map(jnp.copy, (evaluation_params(parts.optimizer, train), train.state)))
+
+    def _step(self, train: TrainState, numbers: Experiment, fixed: PyTree, row: PyTree) -> Any:
+        arrays, teacher = fixed
+        batch = data.gather(arrays, row, window=self.train.window, stride=self.train.stride) if self.on_device else row
+        train, sums = experiment_step(train, batch, numbers, schema=self.schema, teacher=teacher)
+        told = {"finite": sums["health"]["finite"]}
+        return train, told | {"sums": sums} if self.sums else told
+
+    def _block(self, train: TrainState, numbers: Experiment, fixed: PyTree, feed: PyTree, count: Any) -> Any:
+        """`count` steps of a feed: the state after them, and which of them were finite.
+
+        A queue gives all sums as well, though nobody reads them: without them XLA fuses the step in another way than
+        that of `train`, which moves last bits (of schedule-free AdamW).
+        """
+        if self.lanes and not self.together:  # each lane for itself, so that its params stay in the cache
+            one = functools.partial(self._steps, self._step)
+            rows = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 1, 0), feed)
+            train, told = jax.lax.map(lambda lane: one(lane[0], lane[1], fixed, lane[2], count), (train, numbers, rows))
+            return train, told | {"finite": told["finite"].T}
+        each = jax.vmap(self._step, in_axes=(0, 0, None, None if self.shared else 0)) if self.lanes else self._step
+        return self._steps(each, train, numbers, fixed, feed, count)
+
+    def _steps(self, step: Any, train: TrainState, numbers: Experiment, fixed: PyTree, feed: PyTree, count: Any) -> Any:
+        row = jax.tree.map(lambda leaf: leaf[0], feed)
+        told = jax.eval_shape(step, train, numbers, fixed, row)[1]
+
+        def body(index: Any, carry: Any) -> Any:
+            train, rows = carry
+            train, told = step(train, numbers, fixed, jax.tree.map(lambda leaf: leaf[index], feed))
+            return train, jax.tree.map(lambda row, value: row.at[index].set(value), rows, told)
+
+        rows = jax.tree.map(lambda leaf: jnp.zeros((self.length, *leaf.shape), leaf.dtype), told)
+        return jax.lax.fori_loop(0, count, body, (train, rows))
+
+    def _seen(self, train: TrainState, numbers: Experiment) -> tuple[PyTree, PyTree]:
+        return evaluation_params(build(numbers, self.schema).optimizer, train), train.state
+
+    def _scored(self, view: tuple[PyTree, PyTree], numbers: Experiment, batch: PyTree) -> PyTree:
+        """The metric sums of one batch."""
+
+        def one(view: tuple[PyTree, PyTree], numbers: Experiment) -> PyTree:
+            parts: Parts = build(numbers, self.schema)
+            measured = self.measured(parts.task)
+            return make_eval_step(parts.model, parts.task._replace(metrics=measured))(*view, batch)["metrics"]
+
+        return self._mapped(one)(view, numbers)
+
+    def _scored_all(self, view: tuple[PyTree, PyTree], numbers: Experiment, batches: PyTree, count: Any) -> PyTree:
+        """The metric sums (lanes, batches, …) of the first `count` of these batches."""
+        axis = 1 if self.lanes else 0
+
+        def batch(index: Any) -> PyTree:
+            return jax.tree.map(lambda leaf: leaf[index], batches)
+
+        shapes = jax.eval_shape(lambda: self._scored(view, numbers, batch(0)))
+        most = len(jax.tree.leaves(batches)[0])
+        rows = jax.tree.map(lambda s: jnp.zeros((*s.shape[:axis], most, *s.shape[axis:]), s.dtype), shapes)
+
+        def body(index: Any, rows: PyTree) -> PyTree:
+            found = self._scored(view, numbers, batch(index))
+            return jax.tree.map(
+                lambda row, new: row.at[:, index].set(new) if axis else row.at[index].set(new), rows, found
+            )
+
+        return jax.lax.fori_loop(0, count, body, rows)
+
+    def _kept(self, old: PyTree, new: PyTree, taken: Any) -> PyTree:
+        return self._mapped(lambda a, b, t: jax.tree.map(lambda x, y: jnp.where(t, y, x), a, b))(old, new, taken)
+
+    def _mapped(self, function: Any) -> Any:
+        if not self.lanes:
+            return function
+        return jax.vmap(function) if self.together else lambda *lanes: jax.lax.map(lambda lane: function(*lane), lanes)
+
+    def _jit(self, function: Any, at: tuple[Any, ...], out: Any, *, donate: tuple[int, ...] = ()) -> Any:
+        if len(self.devices) == 1 or not self.lanes:
+            return jax.jit(function, donate_argnums=donate)
+        mapped = jax.shard_map(function, mesh=self.mesh, in_specs=at, out_specs=out, check_vma=False)
+        return jax.jit(mapped, donate_argnums=donate)
+
+    def _naming(self) -> Any:
+        return parallel.layout(Plan(data=1), devices=self.devices[:1]).naming()
+
+    def _shapes(self, experiment: Experiment) -> PyTree:
+        """Of numbers: weak types, as Python's numbers have, so that a trial in bfloat16 stays in it."""
+        shape = (self.lanes,) if self.lanes else ()
+        return jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(shape, jnp.asarray(leaf).dtype, weak_type=True), experiment
+        )
+
+    def _one_row(self) -> PyTree:
+        if self.on_device:
+            return jax.ShapeDtypeStruct((self.batch_size,), jnp.int32)
+        return self.admitted.batch
+
+    def _feed_shape(self, leaf: Any) -> jax.ShapeDtypeStruct:
+        lanes = (self.lanes,) if self.lanes and not self.shared else ()
+        return jax.ShapeDtypeStruct((self.length, *lanes, *leaf.shape), leaf.dtype)
+
+    def _put(self, tree: PyTree, spec: PartitionSpec) -> PyTree:
+        return jax.device_put(tree, NamedSharding(self.mesh, spec) if len(self.devices) > 1 else self.devices[0])
+
+    # What a pool calls. Every tree of arrays stays on the devices.
+
+    def numbers(self, experiments: Sequence[Experiment]) -> Experiment:
+        """The numbers of the trials of all lanes, placed."""
+        leaves = [jax.tree.leaves(one) for one in experiments]
+        kinds = [leaf.dtype for leaf in jax.tree.leaves(self._shapes(self.experiment))]
+        columns = [np.asarray(column, kind) for column, kind in zip(zip(*leaves, strict=True), kinds, strict=True)]
+        if not self.lanes:
+            columns = [column[0] for column in columns]
+        structure = jax.tree.structure(self.experiment)
+        return self._put(
+            jax.tree.unflatten(structure, columns), PartitionSpec(_TRIAL) if self.lanes else PartitionSpec()
+        )
+
+    def start(self, numbers: Experiment) -> Slots:
+        """Every lane before its first step."""
+        return self._programs["first"](numbers)
+
+    def refill(self, slots: Slots, numbers: Experiment, fresh: np.ndarray) -> Slots:
+        """The lanes that are `fresh` (lanes,) before their first step, the others as they are."""
+        return self._select(slots, self.start(numbers), self._mask(fresh))
+
+    def place(self, train: TrainState) -> TrainState:
+        """The train states of all lanes, from the host."""
+        return self._put(train, PartitionSpec(_TRIAL))
+
+    def ids(self, seed: int, step: int, count: int) -> np.ndarray:
+        """The example ids (count, batch) of `count` steps of a trial with this seed, in its own order."""
+        how = {"batch_size": self.batch_size, "length": self.train.length, "groups": self.train.groups}
+        if self.experiment.loop.overfit_batch:
+            return np.repeat(data.orders(seed, 0, 1, **how), count, axis=0)
+        return data.orders(seed, step, count, **how)
+
+    def take(self, slots: Slots, lanes: np.ndarray) -> Slots:
+        """Lane i becomes what lane `lanes[i]` is, as a population needs it, or a smaller program that goes on."""
+        spec = PartitionSpec(_TRIAL)
+        taken = jax.jit(lambda slots, lanes: jax.tree.map(lambda leaf: leaf[lanes], slots))(slots, lanes)
+        return self._put(taken, spec) if len(self.devices) > 1 else taken
+
+    def advance(self, slots: Slots, numbers: Experiment, feed: PyTree, count: int) -> tuple[Slots, PyTree]:
+        """`count` steps, and what they told, with the axes (length, lanes): `finite`, and `sums` if they are wanted."""
+        spec = PartitionSpec(None, _TRIAL) if self.lanes and not self.shared else PartitionSpec()
+        placed = self._put(feed, spec)
+        train, told = self._programs["advance"](slots.train, numbers, self.fixed, placed, self._count(count))
+        return slots._replace(train=train), told
+
+    def blank_feed(self) -> PyTree:
+        """Rows to measure with: the first example, again and again."""
+        return jax.tree.map(
+            lambda leaf: np.zeros(leaf.shape, leaf.dtype), jax.tree.map(self._feed_shape, self._one_row())
+        )
+
+    def view(self, slots: Slots, numbers: Experiment) -> tuple[PyTree, PyTree]:
+        """What evaluation looks at now."""
+        return self._programs["view"](slots.train, numbers)
+
+    def keep(self, slots: Slots, view: tuple[PyTree, PyTree], better: np.ndarray) -> Slots:
+        """`view` becomes the best of the lanes where it is `better`."""
+        return slots._replace(best=self._programs["keep"](slots.best, view, self._mask(better)))
+
+    def score(self, view: tuple[PyTree, PyTree], numbers: Experiment, split: str) -> Iterator[PyTree]:
+        """The metric sums (lanes, …) of each batch of a split, on the host."""
+        if self._stacked is None:
+            for batch in self._placed(split):
+                yield jax.device_get(self._programs["score"](view, numbers, batch))
+            return
+        batches, count = self._stacked[split]
+        sums = jax.device_get(self._programs["score"](view, numbers, batches, self._count(count)))
+        for index in range(count):
+            yield jax.tree.map(lambda leaf, at=index: leaf[:, at] if self.lanes else leaf[at], sums)
+
+    def _mask(self, mask: np.ndarray) -> Any:
+        return self._put(mask if self.lanes else mask[0], PartitionSpec(_TRIAL) if self.lanes else PartitionSpec())
+
+    def _mask_shape(self) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((self.lanes,) if self.lanes else (), bool)
+
+    @functools.lru_cache(maxsize=64)  # noqa: B019 (a program lives as long as its sweep)
+    def _count(self, count: int) -> Any:
+        return self._put(np.int32(count), PartitionSpec())
+
+    @functools.cached_property
+    def _stacked(self) -> dict[str, tuple[PyTree, int]] | None:
+        """{split: (its batches, as many as the longer one has; their number)} on the devices, if they are small.
+
+        A program of one trial measures batch by batch, as `train` does, since a loop around it may move last bits.
+        """
+        splits = {name: self.admitted.dataset.splits[name] for name in ("valid", "test")}
+        if not self.lanes or not self.on_device or any(part.reader is not None for part in splits.values()):
+            return None
+        found = {name: list(self._batches(name)) for name in splits}
+        most = max(map(len, found.values()))
+        if most * _bytes(found["valid"][0]) > _STACKED_BYTES:
+            return None
+        return {
+            name: (
+                self._put(
+                    jax.tree.map(lambda *leaves: np.stack(leaves), *batches, *batches[:1] * (most - len(batches))),
+                    PartitionSpec(),
+                ),
+                len(batches),
+            )
+            for name, batches in found.items()
+        }
+
+    def _batches(self, split: str) -> Iterator[PyTree]:
+        """The evaluation batches of a split, on the host."""
+        part, valid = self.admitted.dataset.splits[split], self.admitted.dataset.splits["valid"]
+        size = min(self.batch_size, valid.length)
+        return data.evaluation_batches(part, size, workers=data.workers_of(self.experiment.data.workers))
+
+    def _placed(self, split: str) -> Iterator[PyTree]:
+        """The evaluation batches of a split on the devices, where they stay if they are small and in memory."""
+        if split in self._kept_batches:
+            return iter(self._kept_batches[split])
+        batches = (self._put(batch, PartitionSpec()) for batch in self._batches(split))
+        part = self.admitted.dataset.splits[split]
+        if self.on_device and part.reader is None and part.length * self._row_bytes() < _STACKED_BYTES:
+            self._kept_batches[split] = list(batches)
+            return iter(self._kept_batches[split])
+        return batches
+
+    def _evaluation_shapes(self) -> PyTree:
+        if self._stacked is not None:
+            return jax.tree.map(_shape, self._stacked["valid"][0])
+        return jax.tree.map(_shape, next(iter(self._batches("valid"))))
+
+
+def _shape(leaf: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype, sharding=getattr(leaf, "sharding", None))
+
+
+def _nbytes(leaf: Any) -> int:
+    return int(np.prod(leaf.shape)) * leaf.dtype.itemsize
+
+
+def _bytes(tree: PyTree) -> int:
+    return sum(_nbytes(leaf) for leaf in jax.tree.leaves(tree))

@@ -1,0 +1,155 @@
+"""`sweep.json`: what the study and this process know of a sweep, for programs, pages and people to read."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxnets import config
+from jaxnets.config import Experiment
+from jaxnets.files import read_json, write_atomically
+from jaxnets.sweep.form import Chosen
+from jaxnets.sweep.search import Objective, Study
+from jaxnets.sweep.space import Space, text
+
+SWEEP = "sweep.json"
+_SHARE = 0.05  # of the time, at most, that goes into writing while the sweep runs
+
+
+class Record:
+    """Writes the file, and keeps the seconds of every start: those of earlier ones are read from it.
+
+    began: `time.perf_counter()` when this process began
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        study: Study,
+        *,
+        name: str,
+        experiment: Experiment,
+        space: Space,
+        objectives: Sequence[Objective],
+        searcher: str,
+        stopping: str,
+        source: str,
+        began: float,
+    ) -> None:
+        self.folder, self.study, self.objectives, self.began = folder, study, tuple(objectives), began
+        self.fixed = {
+            "name": name,
+            "config": source,
+            "base": json.loads(config.dump(experiment)),
+            "space": {path: text(dimension) for path, dimension in space.items()},
+            "searcher": searcher,
+            "stopping": stopping,
+            "objectives": [one._asdict() for one in objectives],
+        }
+        before = read_json(folder / SWEEP) if (folder / SWEEP).exists() else {}
+        self.before: dict[str, float] = before.get("seconds", {})
+        self.old_groups: list[dict[str, Any]] = before.get("groups", [])
+        self.spent: dict[str, float] = defaultdict(float)
+        self.groups: list[dict[str, Any]] = []
+        self.written, self.cost = 0.0, 0.0
+
+    def chosen(self, chosen: Chosen, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """A structure got its program; its trials are counted in what this returns."""
+        self.spent["compiling"] += chosen.compiling
+        self.spent["measuring"] += chosen.measuring
+        found = {
+            "trials": 0,
+            "structure": dict(settings),
+            "form": chosen.form,
+            "lanes": chosen.program.lanes if chosen.program.together else 0,
+            "lanes_seconds": chosen.lanes_seconds,
+            "queue_seconds": chosen.queue_seconds,
+            "compile_seconds": chosen.compiling,
+            "measure_seconds": chosen.measuring,
+            "why": chosen.why,
+        }
+        self.groups.append(found)
+        return found
+
+    def seconds(self) -> dict[str, float]:
+        """Where the wall time went; `engine` is what nothing else explains."""
+        spent = dict(self.spent) | {name: self.study.seconds[name] for name in ("searcher", "storage")}
+        wall = time.perf_counter() - self.began
+        spent["engine"] = max(0.0, wall - sum(spent.values()))
+        now = {"wall": wall} | spent
+        return {name: now.get(name, 0.0) + self.before.get(name, 0.0) for name in now.keys() | self.before.keys()}
+
+    def write_if_cheap(self) -> dict[str, Any] | None:
+        """Writes if the last writing was long enough ago, for what it cost."""
+        late = time.monotonic() - self.written > self.cost / _SHARE
+        return self.write() if late else None
+
+    def write(self) -> dict[str, Any]:
+        """The whole file anew; returns its content."""
+        began = time.monotonic()
+        records = self.study.records()
+        figures = self.fixed | {
+            "wanted": self.study.wanted,
+            "trials": [_shown(one) for one in records],
+            "best": _best(records, self.objectives[0].larger_is_better),
+            "front": _front(records, self.objectives) if len(self.objectives) > 1 else [],
+            "groups": self.old_groups + self.groups,
+            "seconds": self.seconds(),
+            "devices": [f"{device.platform} {device.device_kind}" for device in jax.local_devices()],
+            "workers": len({one.attributes.get("worker") for one in records if one.attributes.get("worker")}),
+        }
+        write_atomically(self.folder / SWEEP, (json.dumps(figures) + "\n").encode())
+        self.written = time.monotonic()
+        self.cost = self.written - began
+        return figures
+
+
+def _best(records: Sequence[Any], larger: bool) -> dict[str, Any] | None:
+    """The completed trial with the best first value, of equals the oldest."""
+    done = [one for one in records if one.state == "complete" and one.values]
+    if not done:
+        return None
+    sign = -1.0 if larger else 1.0
+    best = min(done, key=lambda one: (sign * one.values[0], one.number))
+    return {key: _shown(best)[key] for key in ("number", "settings", "values")}
+
+
+def _front(records: Sequence[Any], objectives: Sequence[Objective]) -> list[int]:
+    """The numbers of the completed trials that no other is better than in all objectives."""
+    done = [one for one in records if one.state == "complete" and one.values]
+    signs = np.array([-1.0 if one.larger_is_better else 1.0 for one in objectives])
+    values = np.array([one.values for one in done]).reshape(len(done), len(signs)) * signs
+    return [
+        one.number
+        for one, own in zip(done, values, strict=True)
+        if not ((values <= own).all(axis=1) & (values < own).any(axis=1)).any()
+    ]
+
+
+def _shown(record: Any) -> dict[str, Any]:
+    """A trial as the file has it."""
+    told = dict(record.attributes)
+    return {
+        "number": record.number,
+        "state": record.state,
+        "settings": dict(record.settings),
+        "values": record.values,
+        "figures": told.get("figures") or {},
+        "curve": told.get("curve") or [],
+        "rungs": told.get("rungs") or {},
+        "steps": told.get("steps"),
+        "tested_step": told.get("tested_step"),
+        "seconds": told.get("seconds"),
+        "form": told.get("form"),
+        "why": told.get("why"),
+        "parent": told.get("parent"),
+        "worker": told.get("worker"),
+        "ended": told.get("ended"),
+    }

@@ -1,0 +1,447 @@
+"""A sweep: trials from a searcher, grouped by the program that they share, trained, and told back.
+
+The study in the storage is the truth; this process only takes trials from it and gives results back, so that it can be
+killed at any time, and so that several may work on the same sweep. `sweep.json` is what the study says, for reading.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import json
+import os
+import random
+import socket
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxnets import config, data
+from jaxnets.admission import Admitted, admit, admit_data
+from jaxnets.build import build_task, check_schema
+from jaxnets.config import Experiment
+from jaxnets.data import Dataset
+from jaxnets.errors import ConfigError, DataError, Interrupted, UsageError, near
+from jaxnets.signals import Signals
+from jaxnets.step import larger_is_better
+from jaxnets.sweep.form import Chosen, Form, choose
+from jaxnets.sweep.pool import Actions, Pool
+from jaxnets.sweep.population import explored
+from jaxnets.sweep.program import Program
+from jaxnets.sweep.record import Record
+from jaxnets.sweep.search import BY_NUMBER, Asked, Objective, Study, Told
+from jaxnets.sweep.space import Space, assigned, check, ends
+from jaxnets.sweep.stopping import STOPPINGS, Rule, rule
+from jaxnets.sweep.trial import Outcome, Progress, Trial
+
+_AHEAD_SECONDS = 1.0  # of work that a queue takes from the storage at once
+_AHEAD = 64  # trials, at most
+_BATCH_SHARE = 16  # a searcher that learns is asked for at most this part of the sweep at once
+_TOLD_SECONDS = 0.5  # for which results may wait for others to be written with them
+_LOOK_SECONDS = 2.0  # between two signs of life, and two writings of sweep.json
+
+
+class Result(NamedTuple):
+    """What a sweep ends with; `figures` is the content of `sweep.json`."""
+
+    folder: Path
+    figures: dict[str, Any]
+
+
+@dataclass
+class _Group:
+    """Trials of one structure: what they share, and who waits."""
+
+    admitted: Admitted
+    settings: dict[str, Any]  # of its first trial, those that make the structure
+    waiting: collections.deque[Trial] = field(default_factory=collections.deque)
+    chosen: Chosen | None = None
+    pool: Pool | None = None
+    smaller: dict[int, Program] = field(default_factory=dict)
+    told: dict[str, Any] = field(default_factory=lambda: {"trials": 0})  # what sweep.json says of it
+
+
+def sweep(
+    experiment: Experiment,
+    space: Space,
+    *,
+    name: str,
+    folder: str | Path | None = None,
+    trials: int | str,
+    objectives: Sequence[str] = ("valid.loss",),
+    searcher: str = "tpe",
+    stopping: str = "none",
+    eta: int = 3,
+    least: int | None = None,
+    form: Form = "auto",
+    lanes: int | None = None,
+    storage: str | None = None,
+    seed: int = 0,
+    allow: Iterable[str] = (),
+    say: Callable[[str], None] = print,
+    show: Callable[[dict[str, Any]], None] = lambda figures: None,
+    source: str = "",
+) -> Result:
+    """Trains trials of `experiment` until there are as many as asked for; on a folder that holds this sweep, goes on.
+
+    space:      {dotted path: where its values come from}, see `jaxnets.sweep.space`
+    trials:     how many there are to be in all, or "+100": as many more
+    objectives: figures of the splits valid and test, as in "valid.loss" and "test.accuracy"
+    stopping:   "asha", "halving", "median", "pbt": which trials end early; eta, least: see `jaxnets.sweep.stopping`
+    form:       "lanes", "queue", or the faster one by measuring; lanes: how many at most
+    storage:    a URL of Optuna's; default: a journal in the folder
+    allow:      what may differ from the sweep that the folder holds: "space", "objectives", or paths of the config
+    source:     the config file, to be named in the results
+
+    Raises ConfigError, DataError or UsageError before anything is trained; Interrupted after a signal: the trials that
+    ran wait then, and the same call continues.
+    """
+    folder = Path(folder or Path("sweeps") / name)
+    given = {"eta": eta, "least": least, "form": form, "lanes": lanes, "seed": seed, "source": source}
+    with Signals() as signals:
+        begun = _begin(
+            experiment, space, name, folder, objectives, searcher, stopping, storage, tuple(allow), seed, say
+        )
+        begun.study.want(trials)
+        return _Sweep(begun, given, signals, say=say, show=show).run()
+
+
+class _Begun(NamedTuple):
+    name: str
+    experiment: Experiment
+    space: Space
+    folder: Path
+    study: Study
+    objectives: tuple[Objective, ...]
+    searcher: str
+    stopping: str
+    dataset: Dataset
+    began: float
+
+
+def _begin(
+    experiment: Experiment,
+    space: Space,
+    name: str,
+    folder: Path,
+    objectives: Sequence[str],
+    searcher: str,
+    stopping: str,
+    storage: str | None,
+    allow: tuple[str, ...],
+    seed: int,
+    say: Callable[[str], None],
+) -> _Begun:
+    """Everything that can be checked before a program is compiled, and the study opened."""
+    began = time.perf_counter()
+    config.check(experiment)
+    check(space, experiment)
+    if stopping not in STOPPINGS:
+        raise UsageError(
+            f"--stopping {stopping} is not allowed; use one of {', '.join(STOPPINGS)}{near(stopping, STOPPINGS)}"
+        )
+    plan = experiment.plan
+    if plan.fsdp != 1 or plan.tensor != 1:
+        raise ConfigError(
+            f"plan.fsdp {plan.fsdp} and plan.tensor {plan.tensor} divide a model over devices, and a trial of a sweep "
+            "has one; set both to 1, or train such runs one by one with jaxnets train"
+        )
+    if experiment.loop.nonfinite == "rollback":
+        raise ConfigError(
+            "loop.nonfinite rollback needs checkpoints, which trials of a sweep do not have; use abort or skip"
+        )
+    dataset = admit_data(experiment, say=say)
+    found = tuple(_objective(one, experiment, dataset) for one in objectives)
+    folder.mkdir(parents=True, exist_ok=True)
+    study = Study.open(
+        name,
+        storage=storage or str(folder / "study.journal"),
+        space=space,
+        objectives=found,
+        searcher=searcher,
+        seed=seed,
+        fixed={
+            "experiment": json.loads(config.dump(experiment)),
+            "stopping": stopping,
+            "data": dataset.schema.fingerprint,
+        },
+        allow=allow,
+    )
+    return _Begun(name, experiment, space, folder, study, found, searcher, stopping, dataset, began)
+
+
+def _objective(text: str, experiment: Experiment, dataset: Dataset) -> Objective:
+    task = build_task(experiment, dataset.schema)
+    known = ["loss", *task.metrics]
+    split, _, figure = text.partition(".")
+    if split not in ("valid", "test") or figure not in known:
+        names = [f"{split}.{figure}" for split in ("valid", "test") for figure in known]
+        raise ConfigError(f"--objective {text} is not measured; use one of {', '.join(names)}{near(text, names)}")
+    return Objective(text, larger_is_better(task, figure))
+
+
+class _Sweep:
+    """This process' part of a sweep."""
+
+    def __init__(
+        self,
+        begun: _Begun,
+        given: dict[str, Any],
+        signals: Signals,
+        *,
+        say: Callable[[str], None],
+        show: Callable[[dict[str, Any]], None],
+    ) -> None:
+        self.begun, self.study, self.given, self.signals = begun, begun.study, given, signals
+        self.say, self.show = say, show
+        self.groups: dict[Any, _Group] = {}
+        self.datasets: dict[Any, Dataset] = {_data_key(begun.experiment): begun.dataset}
+        self.record = Record(
+            begun.folder,
+            begun.study,
+            name=begun.name,
+            experiment=begun.experiment,
+            space=begun.space,
+            objectives=begun.objectives,
+            searcher=begun.searcher,
+            stopping=begun.stopping,
+            source=given["source"],
+            began=begun.began,
+        )
+        self.record.spent["loading"] = time.perf_counter() - begun.began
+        self.looked = self.told_at = 0.0
+        self.untold: list[Told] = []
+        self.worker = f"{socket.gethostname()}-{os.getpid()}"
+
+    def run(self) -> Result:
+        self.signals.hold()
+        self._ask(1)
+        while group := self._next():
+            self._run(group)
+            if self.signals.received:
+                self.study.close()  # what it has and did not tell is for others, or for the next start
+                figures = self.record.write()
+                done = sum(one["state"] in ("complete", "pruned", "failed") for one in figures["trials"])
+                raise Interrupted(
+                    self.signals.received,
+                    f"signal {self.signals.received}: {done} trials are done; the same command continues",
+                )
+            self._ask(1)
+        self.signals.release()
+        return Result(self.begun.folder, self.record.write())
+
+    def _next(self) -> _Group | None:
+        """The group with the most trials waiting."""
+        return max((g for g in self.groups.values() if g.waiting), key=lambda g: len(g.waiting), default=None)
+
+    def _run(self, group: _Group) -> None:
+        """Trains what waits in a group, and what comes to it meanwhile."""
+        if group.chosen is None:
+            if len(group.waiting) < self._batch():
+                self._ask(self._batch() - len(group.waiting))
+            group.chosen = choose(
+                group.admitted,
+                [trial.experiment for trial in group.waiting],
+                form="lanes" if self.begun.stopping == "pbt" else self.given["form"],
+                lanes=self.given["lanes"],
+                waiting=self._batch(),
+                figures=self._figures(group.admitted),
+            )
+            group.told = self.record.chosen(group.chosen, group.settings)
+            self._tell_chosen(group)
+            group.pool = Pool(
+                group.chosen.program, rule=self._rule(group), judged=self._judged(), actions=self._actions(group)
+            )
+        assert group.pool is not None
+        before = dict(group.pool.seconds)
+        try:
+            group.pool.run()
+            self._tell()
+        finally:
+            group.pool.close()
+            for name, seconds in group.pool.seconds.items():
+                self.record.spent[name] += seconds - before[name]
+
+    def _tell_chosen(self, group: _Group) -> None:
+        chosen = group.chosen
+        assert chosen is not None
+        words = ", ".join(f"{path} {value}" for path, value in group.settings.items()) or "one structure"
+        program = chosen.program
+        how = f"{program.lanes} lanes" if program.together else "a queue"
+        self.say(f"{words}: {how} on {len(program.devices)} device(s): {chosen.why}")
+        if program.shared:
+            self.say(
+                "  the data is not on the device: all lanes see the same batches, and a free lane waits for the others"
+            )
+
+    def _rule(self, group: _Group) -> Rule:
+        admitted = group.admitted
+        total = min(admitted.total, admitted.experiment.loop.limit_steps or admitted.total)
+        found = rule(
+            self.begun.stopping,
+            total=total,
+            eta=self.given["eta"],
+            least=self.given["least"] or max(1, total // 27),
+            larger_is_better=self.begun.objectives[0].larger_is_better,
+        )
+        for record in self.study.records():
+            seen = record.attributes.get("rungs") or {}
+            found.remember(record.number, {int(step): value for step, value in seen.items()})
+        return found
+
+    def _judged(self) -> str:
+        return self.begun.objectives[0].figure.partition(".")[2]
+
+    def _figures(self, admitted: Admitted) -> set[str]:
+        """What is measured of a trial: ranks (ROC-AUC) need every score on the host, and only if they are asked for."""
+        wanted = {one.figure.partition(".")[2] for one in self.begun.objectives} | {admitted.experiment.loop.monitor}
+        metrics = admitted.parts.task.metrics
+        return wanted | {name for name, metric in metrics.items() if not metric.collects}
+
+    def _batch(self) -> int:
+        """Trials that are asked for at once, where lanes are free for them."""
+        wanted = self.study.wanted or 1
+        return max(8, -(-wanted // _BATCH_SHARE)) if self.begun.searcher not in BY_NUMBER else wanted
+
+    def _actions(self, group: _Group) -> Actions:
+        def more(free: int) -> list[Trial]:
+            others = max((len(g.waiting) for g in self.groups.values() if g is not group), default=0)
+            ahead = self._ahead(group, free)
+            if len(group.waiting) < free and others < max(free, ahead):
+                self._ask(ahead - len(group.waiting))
+            taken = [group.waiting.popleft() for _ in range(min(free, len(group.waiting)))]
+            group.told["trials"] += len(taken)
+            return taken
+
+        return Actions(
+            more=more,
+            done=self._done,
+            look=self._look,
+            explore=self._explore,
+            smaller=lambda lanes: self._smaller(group, lanes),
+        )
+
+    def _explore(self, loser: Trial, winner: Trial) -> Trial:
+        """The winner's settings, each number a little changed, and the loser's seed."""
+        settings = explored(self.begun.space, winner.settings, draw=random.Random(f"{loser.number} {winner.settings}"))
+        settings |= {path: loser.settings[path] for path in ("seed",) if path in loser.settings}
+        return loser._replace(experiment=assigned(self.begun.experiment, settings), settings=settings)
+
+    def _smaller(self, group: _Group, lanes: int) -> Program:
+        """The program for fewer lanes of a group, compiled once."""
+        assert group.chosen is not None
+        if lanes not in group.smaller:
+            group.smaller[lanes] = Program(
+                group.admitted,
+                lanes=lanes,
+                together=group.chosen.program.together,
+                devices=group.chosen.program.devices,
+                figures=group.chosen.program.figures,
+            )
+            self.record.spent["compiling"] += group.smaller[lanes].compile_seconds
+        return group.smaller[lanes]
+
+    def _ahead(self, group: _Group, free: int) -> int:
+        """Trials to ask for when some lanes are free: more than these where they are short and nothing is learned."""
+        pool = group.pool
+        if self.begun.searcher not in BY_NUMBER or pool is None or not pool.seconds_a_step:
+            return free
+        seconds = pool.seconds_a_step * group.admitted.total / len(pool.lanes)
+        return max(free, min(_AHEAD, int(_AHEAD_SECONDS / max(seconds, 1e-9))))
+
+    def _ask(self, count: int) -> None:
+        """Takes trials from the study, each to the group of its structure; one that cannot be fails."""
+        for asked in self.study.ask(max(1, count)):
+            try:
+                self._admit(asked)
+            except (ConfigError, DataError) as error:
+                self.study.tell(asked.number, "failed", attributes={"why": str(error), "worker": self.worker})
+
+    def _admit(self, asked: Asked) -> None:
+        """Ranges were checked at their ends, so that only what is new in structure is checked again."""
+        one = assigned(self.begun.experiment, asked.settings)
+        key = jax.tree.structure(one)
+        if key not in self.groups:
+            config.check(one)
+            self.groups[key] = _Group(self._admitted(one), self._structural(asked.settings))
+        self.groups[key].waiting.append(Trial(asked.number, one, asked.settings))
+
+    def _admitted(self, one: Experiment) -> Admitted:
+        key = _data_key(one)
+        if key not in self.datasets:
+            self.datasets[key] = data.load(one.data)
+        check_schema(one, self.datasets[key].schema)
+        return admit(one, self.datasets[key], devices=jax.local_devices()[:1])
+
+    def _structural(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """The settings that change the program."""
+
+        def structure(changed: dict[str, Any]) -> Any:
+            with contextlib.suppress(ConfigError):  # a value that goes with others only
+                return jax.tree.structure(assigned(self.begun.experiment, changed))
+            return None
+
+        own = structure(settings)
+        return {
+            path: value
+            for path, value in settings.items()
+            if any(structure(settings | {path: other}) != own for other in ends(self.begun.space[path]))
+        }
+
+    def _done(self, outcomes: Sequence[Outcome]) -> None:
+        """Told at once where the searcher learns of it or a trial is long; else many in one write."""
+        self.untold += [self._told(one) for one in outcomes]
+        if self.begun.searcher not in BY_NUMBER or time.monotonic() - self.told_at > _TOLD_SECONDS:
+            self._tell()
+
+    def _tell(self) -> None:
+        if self.untold:
+            self.study.tell_all(self.untold)
+        self.untold, self.told_at = [], time.monotonic()
+
+    def _told(self, one: Outcome) -> Told:
+        judged = self._judged()
+        attributes = {
+            "figures": one.figures,
+            "curve": [[step, figures[judged]] for step, figures in one.curve],
+            "rungs": {str(step): value for step, value in one.rungs.items()},
+            "steps": one.steps,
+            "tested_step": one.tested_step,
+            "seconds": one.seconds,
+            "form": one.form,
+            "why": one.why,
+            "parent": one.history[-1][1] if one.history else None,
+            "history": one.history,
+            "worker": self.worker,
+            "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        values = None
+        if one.state == "complete":
+            values = [_value(one.figures, objective) for objective in self.begun.objectives]
+        return Told(one.trial.number, one.state, values, attributes)
+
+    def _look(self, running: Sequence[Progress]) -> bool:
+        now = time.monotonic()
+        if now - self.looked >= _LOOK_SECONDS:
+            self.looked = now
+            self.study.beat()
+            if figures := self.record.write_if_cheap():
+                self.show(figures)
+        return bool(self.signals.received)
+
+
+def _value(figures: dict[str, dict[str, float]], objective: Objective) -> float:
+    split, _, figure = objective.figure.partition(".")
+    return figures[split][figure]
+
+
+def _data_key(experiment: Experiment) -> Any:
+    """Equal exactly where two experiments read the same data."""
+    plain = replace(experiment.data, augment=(), batch_size=1)
+    leaves, structure = jax.tree.flatten(plain)
+    return structure, tuple(leaves)

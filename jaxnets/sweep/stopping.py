@@ -1,0 +1,155 @@
+"""Which trials end before their time: a rule looks at a figure where trials can be compared, and says who goes on.
+
+A rule knows nothing of devices: it is told values and answers. The step of a comparison is a *rung*. What a pool asks:
+
+    rungs     steps, rising, after which trials are compared
+    decide    {number of a trial: its value} of all that stand at a rung now -> the numbers of those that end here
+    remember  the values of a trial that another process, or an earlier start, has seen at its rungs
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+STOPPINGS = ("none", "asha", "halving", "median", "pbt")
+_FIRST = 5  # trials that the median rule wants to have seen at a step
+
+
+def rungs(total: int, *, eta: int, least: int) -> tuple[int, ...]:
+    """The rungs of a trial of `total` steps: each `eta` times the one before it, the first of at least `least`.
+
+    >>> rungs(300, eta=3, least=10)
+    (11, 33, 100)
+    >>> rungs(5, eta=3, least=10)
+    ()
+    """
+    found = []
+    step = total // eta
+    while step >= max(least, 1):
+        found.append(step)
+        step //= eta
+    return tuple(reversed(found))
+
+
+class SuccessiveHalving:
+    """ASHA: at each rung the best `1 / eta` of all that have come there go on; nobody waits for those that have not.
+
+    Source: Li et al., "A System for Massively Parallel Hyperparameter Tuning", 2020. With many lanes at a rung at
+    once, all of them are entered before any is judged.
+
+    >>> rule = SuccessiveHalving((10,), eta=2, larger_is_better=True)
+    >>> sorted(rule.decide(10, {0: 0.5, 1: 0.9, 2: 0.8, 3: 0.1}))
+    [0, 3]
+    """
+
+    def __init__(self, rungs: Sequence[int], *, eta: int, larger_is_better: bool) -> None:
+        self.rungs, self.eta, self._sign = tuple(rungs), eta, -1.0 if larger_is_better else 1.0
+        self._seen: dict[int, dict[int, float]] = defaultdict(dict)
+
+    def decide(self, rung: int, values: dict[int, float]) -> set[int]:
+        seen = self._seen[rung]
+        seen.update({number: self._sign * value for number, value in values.items()})
+        best = sorted(seen.items(), key=_placed)[: max(1, len(seen) // self.eta)]
+        return set(values) - {number for number, _ in best}
+
+    def remember(self, number: int, values: dict[int, float]) -> None:
+        for rung, value in values.items():
+            self._seen[rung][number] = self._sign * value
+
+
+class Median:
+    """A trial ends where its value is worse than the median of what others had at the same step.
+
+    Source: Golovin et al., "Google Vizier", 2017, §3.2.2, with the value itself in place of its running mean.
+
+    >>> rule = Median((10,), larger_is_better=False)
+    >>> sorted(rule.decide(10, {n: float(n) for n in range(6)}))
+    [3, 4, 5]
+    """
+
+    def __init__(self, rungs: Sequence[int], *, larger_is_better: bool) -> None:
+        self.rungs, self._sign = tuple(rungs), -1.0 if larger_is_better else 1.0
+        self._seen: dict[int, dict[int, float]] = defaultdict(dict)
+
+    def decide(self, rung: int, values: dict[int, float]) -> set[int]:
+        seen = self._seen[rung]
+        seen.update({number: self._sign * value for number, value in values.items()})
+        if len(seen) < _FIRST:
+            return set()
+        middle = statistics.median(seen.values())
+        return {number for number in values if not seen[number] <= middle}
+
+    def remember(self, number: int, values: dict[int, float]) -> None:
+        for rung, value in values.items():
+            self._seen[rung][number] = self._sign * value
+
+
+class Population:
+    """Population based training: nobody ends; at each rung the worst quarter goes on from the weights of the best.
+
+    Source: Jaderberg et al., "Population Based Training of Neural Networks", 2017, truncation selection.
+
+    >>> Population((10,), larger_is_better=True).parents(10, {n: float(n) for n in range(8)})
+    {0: 6, 1: 7}
+    """
+
+    share = 4  # one of this many is replaced, and as many are taken from
+
+    def __init__(self, rungs: Sequence[int], *, larger_is_better: bool) -> None:
+        self.rungs, self._sign = tuple(rungs), -1.0 if larger_is_better else 1.0
+
+    def parents(self, rung: int, values: dict[int, float]) -> dict[int, int]:
+        """{number of a trial that is replaced: the trial that it goes on from}, drawn from the rung and the values."""
+        placed = [n for n, _ in sorted(((n, self._sign * v) for n, v in values.items()), key=_placed)]
+        count = len(placed) // self.share
+        draw = random.Random(f"{rung} {placed}")
+        return {loser: draw.choice(placed[:count]) for loser in sorted(placed[len(placed) - count :])} if count else {}
+
+    def decide(self, rung: int, values: dict[int, float]) -> set[int]:
+        return set()
+
+    def remember(self, number: int, values: dict[int, float]) -> None: ...
+
+
+class Never:
+    """Every trial trains to its end."""
+
+    rungs: tuple[int, ...] = ()
+
+    def decide(self, rung: int, values: dict[int, float]) -> set[int]:
+        return set()
+
+    def remember(self, number: int, values: dict[int, float]) -> None: ...
+
+
+Rule = Never | SuccessiveHalving | Median | Population
+
+
+def rule(stopping: str, *, total: int, eta: int, least: int, larger_is_better: bool) -> Rule:
+    """The rule of this name for trials of `total` steps.
+
+    total: steps of a whole trial
+    least: steps before nobody is judged
+    """
+    match stopping:
+        case "asha" | "halving":
+            return SuccessiveHalving(rungs(total, eta=eta, least=least), eta=eta, larger_is_better=larger_is_better)
+        case "median":
+            return Median(_tenths(total, least), larger_is_better=larger_is_better)
+        case "pbt":
+            return Population(_tenths(total, least), larger_is_better=larger_is_better)
+    return Never()
+
+
+def _tenths(total: int, least: int) -> tuple[int, ...]:
+    steps: Iterable[int] = (total * tenth // 10 for tenth in range(1, 10))
+    return tuple(sorted({step for step in steps if step >= max(least, 1)}))
+
+
+def _placed(entry: tuple[int, float]) -> tuple[bool, float, int]:
+    """Best first; what is no number comes last, and of equals the older."""
+    number, value = entry
+    return (value != value, value, number)

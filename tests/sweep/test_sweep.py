@@ -1,0 +1,158 @@
+"""A sweep from the first trial to the last: continued, extended, stopped, shared, refused, promoted."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from small import experiment, loop
+
+from jaxnets.errors import ConfigError, UsageError
+from jaxnets.run import run
+from jaxnets.sweep import Choice, Log, Range, Uniform, sweep
+from jaxnets.sweep.promotion import promoted
+
+SHORT = {"steps": 9, "log_every": 3, "eval_every": 3, "save_every": 9, "dispatch": "block"}
+SPACE = {"optim.lr": Log(1e-3, 1e-1), "seed": Range(3)}
+
+
+def swept(folder, trials=4, space=SPACE, base=None, **how):
+    base = base or experiment(loop=loop(**SHORT))
+    how = {"searcher": "random", "say": lambda line: None} | how
+    return sweep(base, space, name="s", folder=folder, trials=trials, **how).figures
+
+
+def test_every_trial_is_there_and_the_best_is_the_best(tmp_path):
+    figures = swept(tmp_path, objectives=("test.accuracy",), form="queue")
+    assert figures == json.loads((tmp_path / "sweep.json").read_text())
+    assert [one["number"] for one in figures["trials"]] == [0, 1, 2, 3]
+    for one in figures["trials"]:
+        assert one["state"] == "complete" and one["values"] == [one["figures"]["test"]["accuracy"]]
+        assert [step for step, _ in one["curve"]] == [3, 6, 9]
+        assert 1e-3 <= one["settings"]["optim.lr"] <= 1e-1 and one["settings"]["seed"] in range(3)
+    assert figures["best"]["values"] == max(one["values"] for one in figures["trials"])
+
+
+def test_a_sweep_goes_on_and_grows_and_nothing_is_trained_twice(tmp_path):
+    first = swept(tmp_path, trials=2)
+    again = swept(tmp_path, trials=2)
+    assert again["trials"] == first["trials"]
+    more = swept(tmp_path, trials="+2")
+    assert more["wanted"] == 4 and more["trials"][:2] == first["trials"] and len(more["trials"]) == 4
+    at_once = swept(tmp_path / "other", trials=4)
+    assert [one["settings"] for one in at_once["trials"]] == [one["settings"] for one in more["trials"]]
+    assert [one["values"] for one in at_once["trials"]] == [one["values"] for one in more["trials"]]
+
+
+def test_another_space_is_refused_and_nothing_is_lost(tmp_path):
+    swept(tmp_path, trials=2)
+    before = (tmp_path / "sweep.json").read_bytes()
+    with pytest.raises(UsageError, match="another space"):
+        swept(tmp_path, space={"optim.lr": Log(1e-3, 1.0)}, trials=4)
+    assert (tmp_path / "sweep.json").read_bytes() == before
+    narrowed = swept(tmp_path, space={"optim.lr": Log(1e-2, 2e-2)}, trials=4, allow=("space",))
+    assert all(1e-2 <= one["settings"]["optim.lr"] <= 2e-2 for one in narrowed["trials"][2:])
+
+
+def test_the_best_trial_is_a_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    figures = swept(tmp_path / "sweeps" / "first", form="queue")
+    found, words = promoted("first")
+    result = run(found, tmp_path / "run").figures
+    assert result["valid"]["loss"] == pytest.approx(figures["best"]["values"][0], rel=1e-6)
+    assert f"trial {figures['best']['number']}" in words
+    with pytest.raises(UsageError, match="perhaps you meant"):
+        promoted("frist")
+    with pytest.raises(UsageError, match="has no trial 9"):
+        promoted("first", trial=9)
+
+
+def test_shapes_make_groups_and_each_is_compiled_once(tmp_path):
+    space = SPACE | {"model.widths": Choice("4", "8,8")}
+    figures = swept(tmp_path, trials=8, space=space, form="lanes", lanes=2)
+    assert sorted(one["structure"]["model.widths"] for one in figures["groups"]) == ["4", "8,8"]
+    assert sum(one["trials"] for one in figures["groups"]) == 8
+    assert all(one["state"] == "complete" and one["form"] == "lanes" for one in figures["trials"])
+
+
+def test_what_cannot_be_is_told_before_anything_is_compiled(tmp_path):
+    for space, words in (
+        ({"optim.lrr": Log(1e-3, 1.0)}, "lrr"),
+        ({"optim.lr": Log(1.0, 1e-3)}, "rise"),
+        ({"model.widths": Uniform(0.0, 1.0)}, "widths"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            swept(tmp_path, space=space)
+    with pytest.raises(ConfigError, match="valid.accuracy"):
+        swept(tmp_path, objectives=("valid.acuracy",))
+    with pytest.raises(UsageError, match="asha"):
+        swept(tmp_path, stopping="ahsa")
+    assert not (tmp_path / "sweep.json").exists()
+
+
+def test_a_trial_that_cannot_be_fails_alone(tmp_path):
+    """Heads that do not divide the width: known only when both are drawn."""
+    from jaxnets.data import Data
+    from jaxnets.models import ViT
+
+    base = experiment(
+        model=ViT(patch=4, width=8, depth=1, heads=2, mlp_width=8),
+        data=Data(source="digits", batch_size=8),
+        loop=loop(**SHORT | {"steps": 2, "eval_every": 2}),
+    )
+    space = {"model.heads": Choice(2, 4), "model.width": Choice(8, 6)}
+    figures = swept(tmp_path, base=base, trials=4, space=space, searcher="grid")
+    failed = [one for one in figures["trials"] if one["state"] == "failed"]
+    assert [one["settings"] for one in failed] == [{"model.heads": 4, "model.width": 6}]
+    assert "does not divide" in failed[0]["why"] and len(figures["trials"]) == 4
+
+
+CONFIG = """
+from jaxnets import Data, Experiment, Loop
+from jaxnets.models import MLP
+from jaxnets.optim import AdamW
+from jaxnets.sweep import Log
+
+experiment = Experiment(
+    data=Data(source="wine", batch_size=16), model=MLP(widths=(8,)), optim=AdamW(lr=1e-2),
+    loop=Loop(steps=3000, log_every=1000, eval_every=1000, save_every=3000, monitor="nll"),
+)
+space = {"optim.lr": Log(1e-3, 1e-1)}
+"""
+
+
+def start(folder, *words):
+    (folder / "c.py").write_text(CONFIG)
+    command = [sys.executable, "-m", "jaxnets.cli", "sweep", "c.py", "--name", "s", "--searcher", "random", *words]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(folder, count, process):
+    """Until the journal tells of so many finished trials."""
+    end = time.monotonic() + 120
+    journal = folder / "sweeps" / "s" / "study.journal"
+    while time.monotonic() < end and process.poll() is None:
+        if journal.exists() and journal.read_text(errors="replace").count('"state":1') >= count:
+            return
+        time.sleep(0.02)
+    raise AssertionError(process.communicate())
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["kill", "term"])
+def test_a_worker_that_ends_at_any_time_leaves_a_sweep_that_goes_on(tmp_path, number):
+    process = start(tmp_path, "--trials", "40", "--form", "queue")
+    wait_for(tmp_path, 3, process)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode != 0
+    if number == signal.SIGTERM:
+        assert "the same command continues" in stderr
+    again = start(tmp_path, "--trials", "12", "--form", "queue")
+    stdout, stderr = again.communicate(timeout=200)
+    assert again.returncode == 0, stderr
+    figures = json.loads((tmp_path / "sweeps" / "s" / "sweep.json").read_text())
+    states = [one["state"] for one in figures["trials"]]
+    assert states[:12].count("complete") == 12
+    assert len({one["number"] for one in figures["trials"]}) == len(states)
