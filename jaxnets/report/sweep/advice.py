@@ -20,6 +20,7 @@ LEAST = 20  # finished trials, below which nothing is said of the space
 _EDGE = 0.1  # of an axis
 _NOTHING = 0.02  # of the variance: a dimension without importance
 _SURE = 0.01  # of chance alone, at most
+_DISTINCT = 5  # values of a number, below which its range was not searched
 _SEEDS = 5
 _BREAK = " \\\n    "  # a command goes on in the next line
 
@@ -113,7 +114,7 @@ def _of_dimension(sweep: Sweep, path: str, dimension: Dimension, share: float | 
     places = np.array([dimension.scale.place(value) for value in sweep.settings(path)])
     order = [place for place in sweep.order().tolist() if np.isfinite(places[place])]
     best = places[order[: max(5, math.ceil(len(order) / 10))]]
-    if len(order) < LEAST:
+    if len(order) < LEAST or len(np.unique(places[order])) < (_DISTINCT if dimension.numeric else 2):
         return
     if not dimension.numeric:
         yield from _choice(path, dimension, best, places[order])
@@ -163,7 +164,7 @@ def widened(dimension: Dimension, *, upper: bool) -> str | None:
         low = max(low - (high - low) / 2, 0.0) if low >= 0 else low - (high - low) / 2
     if dimension.kind == "int":
         low, high = (max(1, round(low)) if _ends(dimension)[0] >= 1 else round(low)), round(high)
-    return None if (low, high) == _ends(dimension) else _spelled(dimension, low, high)
+    return None if (low, high) == _ends(dimension) else _spelled(dimension, float(low), float(high))
 
 
 def _spelled(dimension: Dimension, low: float, high: float) -> str:
@@ -185,7 +186,7 @@ def _narrow(path: str, dimension: Dimension, best: np.ndarray) -> Iterator[Advic
     ends = [dimension.scale.value(min(max(place, 0.0), 1.0)) for place in (low - 0.05, high + 0.05)]
     if dimension.kind == "int":
         limits = _ends(dimension)
-        ends = [max(math.floor(ends[0] + 0.5), limits[0]), min(math.ceil(ends[1] - 0.5), limits[1])]
+        ends = [float(max(math.floor(ends[0] + 0.5), limits[0])), float(min(math.ceil(ends[1] - 0.5), limits[1]))]
     if ends[0] >= ends[1] or _spelled(dimension, *ends) == _spelled(dimension, *_ends(dimension)):
         return
     text = _spelled(dimension, *(ends if dimension.kind == "int" else [float(f"{end:.2g}") for end in ends]))

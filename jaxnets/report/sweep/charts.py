@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from itertools import combinations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -182,7 +182,7 @@ def _curves(found: Study) -> str:
     return found.plates.curves("Curves of all trials", (words, y), ("step", x), placed)
 
 
-def _finite(curve: Sequence[Sequence[float]]) -> np.ndarray:
+def _finite(curve: Any) -> np.ndarray:
     points = np.array([(number(a), number(b)) for a, b in curve], float).reshape(-1, 2)
     return points[np.isfinite(points).all(axis=1)]
 

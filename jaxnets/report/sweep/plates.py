@@ -69,7 +69,7 @@ class Plates:
             "box": [20, 0, WIDTH - 20, high],
             "size": [WIDTH, high],
         }
-        inner = "".join(_row(name, scale, 24 + ROW * row) for row, (name, scale) in enumerate(rows))
+        inner = "".join(_row(name, scale, 24.0 + ROW * row) for row, (name, scale) in enumerate(rows))
         return self._figure(title, chart, inner)
 
     def script(self, states: Sequence[str], order: np.ndarray, heads: Sequence[str], words: Sequence[Any]) -> str:
