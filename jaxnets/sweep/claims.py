@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from jaxnets.sweep.storage import quiet
+
 
 class Claims:
     """The claims on the trials of one study. The study that holds them is made with the first."""
@@ -52,6 +54,7 @@ class Claims:
             if not make:
                 return None
         try:
-            return self._storage.create_new_study([optuna.study.StudyDirection.MINIMIZE], self._name)
+            with quiet():
+                return self._storage.create_new_study([optuna.study.StudyDirection.MINIMIZE], self._name)
         except optuna.exceptions.DuplicatedStudyError:
             return self._storage.get_study_id_from_name(self._name)

@@ -25,7 +25,7 @@ from jaxnets.sweep import draws
 from jaxnets.sweep import space as spaces
 from jaxnets.sweep.claims import Claims
 from jaxnets.sweep.space import Choice, Space, active, ordered
-from jaxnets.sweep.storage import Storage, needed, open_storage, told
+from jaxnets.sweep.storage import Storage, needed, open_storage, quiet, told
 from jaxnets.sweep.workers import Beats, is_dead, this_process
 
 SEARCHERS = ("random", "quasi", "grid", "tpe", "gp", "cmaes", "nsga2")
@@ -222,7 +222,7 @@ class Study:
             optuna.study.StudyDirection.MAXIMIZE if one.larger_is_better else optuna.study.StudyDirection.MINIMIZE
             for one in self.objectives
         ]
-        with _quiet(), contextlib.suppress(optuna.exceptions.DuplicatedStudyError):
+        with quiet(), contextlib.suppress(optuna.exceptions.DuplicatedStudyError):
             self._storage.optuna.create_new_study(directions, self.name)
         self._id = self._storage.optuna.get_study_id_from_name(self.name)
         there = self._storage.optuna.get_study_directions(self._id)
@@ -295,14 +295,17 @@ class Study:
 
     def _free(self) -> Iterator[Any]:
         """The trials that this worker may have, one after the other, each its own from then on."""
+        from optuna.trial import TrialState
+
         trials, limit = self._trials(), self._limit()
+        number = len(trials) - 1
+        trials = [one for one in trials if one.state is TrialState.RUNNING or one.state is TrialState.WAITING]
         for trial, claim in self._orphans(trials):
             if self._claims.add(trial.number, claim, self.worker):
                 yield trial
         for trial in trials:
-            if trial.state.name == "WAITING" and trial.number < limit and self._take(trial):
+            if trial.state is TrialState.WAITING and trial.number < limit and self._take(trial):
                 yield trial
-        number = len(trials) - 1
         while number + 1 < limit:
             trial = self._new()
             number = trial.number
@@ -540,16 +543,3 @@ def _record(trial: Any, paths: Mapping[str, str]) -> Record:
     states = {optuna: word for word, optuna in _STATES.items()}
     settings = {paths.get(name, name): value for name, value in trial.params.items()}
     return Record(trial.number, states[trial.state.name], settings, trial.values, trial.user_attrs.get(_TOLD, {}))
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without Optuna's word about a study that was made."""
-    import optuna
-
-    level = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(level)

@@ -64,6 +64,19 @@ def told(where: str) -> Iterator[None]:
         raise UsageError(_words(where, error.__cause__ or error)) from error
 
 
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without Optuna's word about a study that was made."""
+    import optuna
+
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(level)
+
+
 def _words(where: str, error: BaseException) -> str:
     why = str(error).strip().partition("\n")[0] or type(error).__name__
     advice = (
