@@ -42,7 +42,7 @@ def by_words(tokens: np.ndarray, same: np.ndarray, k: int) -> float:
     for row, bag in enumerate(bags):
         near = np.flatnonzero(bags == bag)
         right = int((same[near] == same[row]).any(axis=-1).sum())
-        found.append(1 - comb(len(near) - right, k) / comb(len(near), k))
+        found.append(1.0 if len(near) <= k else 1 - comb(len(near) - right, k) / comb(len(near), k))
     return float(np.mean(found))
 
 

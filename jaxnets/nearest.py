@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxnets import evaluate
-from jaxnets.data import pairs, text_rows
+from jaxnets.data import Images, pairs, text_rows
 from jaxnets.data.table import reading
 from jaxnets.errors import DataError
 
@@ -25,14 +25,17 @@ class Given(NamedTuple):
     texts: list[str] | None
 
 
-def of_table(file: Path, opened: evaluate.Opened) -> Given:
+def of_table(file: Path, opened: evaluate.Opened, images: Images | None) -> Given:
     """The pairs of a table that has a column of images, or the texts of one that has none; of .txt its one text.
+
+    images: how pictures are cut, as evaluation cut those of the run; None = they are scaled as a whole
 
     Raises DataError naming file and row of one that is bad.
     """
     config = evaluate.experiment_of(opened.settings).data
     texts = dataclasses.replace(config.texts, column=opened.schema.feature_names[0])
-    config = dataclasses.replace(config, texts=texts)
+    images = images or Images(size=max(opened.schema.input_shape[:2]), centre=1.0)
+    config = dataclasses.replace(config, texts=texts, images=images)
     if not file.is_file():
         raise DataError(f"{file} is not a file; give pictures, texts, or a table of both")
     is_table = file.suffix.lower() in reading.SUFFIXES and file.suffix.lower() != ".txt"

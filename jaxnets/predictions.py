@@ -59,7 +59,7 @@ def _pairs(opened: evaluate.Opened, files: list[Path], images: Images | None) ->
         if file.suffix.lower() in (".npy", *PICTURES):
             yield nearest.Given(str(file), read_inputs(file, half, images=images), None)
         else:
-            yield nearest.of_table(file, opened)
+            yield nearest.of_table(file, opened, images)
 
 
 def _asked(texts: Sequence[str]) -> list[nearest.Given]:
