@@ -5,7 +5,7 @@ FOLDER/images/… beside FOLDER/masks/… with the same names are pictures with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,9 @@ from jaxnets.data import masks
 from jaxnets.data.images import fitted_moments
 from jaxnets.data.listed import classified, listing_rows
 from jaxnets.data.listing import Listing, folder, list_files
-from jaxnets.data.pictures import SUFFIXES, BadPicture, Images, cut
-from jaxnets.data.reader import Bad, Leaf
+from jaxnets.data.picture_reader import PictureReader
+from jaxnets.data.pictures import SUFFIXES, Images
+from jaxnets.data.reader import Bad
 from jaxnets.data.schema import Dataset, Schema, Split
 from jaxnets.data.table import reading
 from jaxnets.errors import DataError
@@ -24,29 +25,6 @@ from jaxnets.files import fingerprint
 
 if TYPE_CHECKING:
     from jaxnets.data.source import Data
-
-
-class PictureReader:
-    """Encoded pictures by their number (see Reader).
-
-    encoded: number -> bytes; where: number -> where it is, for a message
-    """
-
-    def __init__(self, encoded: Callable[[int], bytes], where: Callable[[int], str], config: Images, bad: Bad) -> None:
-        self._encoded, self._where, self._config, self._bad = encoded, where, config, bad
-
-    @property
-    def leaves(self) -> Mapping[str, Leaf]:
-        return {"inputs": Leaf((self._config.size, self._config.size, 3), "uint8")}
-
-    def fill(self, rows: np.ndarray, out: Mapping[str, np.ndarray], draws: np.ndarray | None, /) -> None:
-        for place, row in enumerate(rows):
-            draw = None if draws is None else np.random.Generator(np.random.Philox(key=draws[place]))
-            try:
-                out["inputs"][place], _ = cut(self._encoded(int(row)), self._config, draw)
-            except (BadPicture, OSError) as error:
-                out["weight"][place] = 0  # unless the next line raises
-                self._bad(self._where(int(row)), f"not a readable image ({error})")
 
 
 def lists(name: str) -> bool:
@@ -93,7 +71,10 @@ def read(config: Data, name: str) -> Dataset:
 
 
 def _reader(listing: Listing, config: Images, bad: Bad) -> PictureReader:
-    return PictureReader(lambda row: listing.file(row).read_bytes(), lambda row: str(listing.file(row)), config, bad)
+    def encoded(row: int) -> bytes:
+        return listing.file(row).read_bytes()
+
+    return PictureReader(encoded, lambda row: str(listing.file(row)), config, bad, rows=len(listing))
 
 
 def _split(listing: Listing, reader: PictureReader | masks.PairReader, ids: np.ndarray) -> Split:

@@ -1,8 +1,9 @@
 """`images:PATTERN`: parquet files with encoded images in `image` and class numbers in `label`, decoded while training.
 
 For sets that do not fit in memory: a row group is read when one of its rows is wanted and kept while others of its
-pool are, so that memory holds the encoded bytes of two pools, however large the set. Each image is cut and scaled to
-one square: at random while training (Szegedy et al., 2014), around its centre in evaluation.
+pool are, so that memory holds the encoded bytes of two pools, however large the set, beside what `Kept` holds of a
+small one. Each image is cut and scaled to one square: at random while training (Szegedy et al., 2014), around its
+centre in evaluation.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from jaxnets.data.order import Groups
-from jaxnets.data.pictures import BadPicture, Images, cut
-from jaxnets.data.reader import Bad, Leaf
+from jaxnets.data.picture_reader import PictureReader
+from jaxnets.data.reader import Bad
 from jaxnets.data.schema import Dataset, Schema, Split, moments
 from jaxnets.data.shards import bounds, files_of, known_by
 from jaxnets.errors import ConfigError, DataError
@@ -41,16 +42,19 @@ class RowGroup(NamedTuple):
     first: int  # row of its file
 
 
-class ImageReader:
-    """Images of the row groups of some files, one file after the other (see Reader)."""
+class RowGroups:
+    """`groups(row) -> bytes`: the encoded images of the row groups of some files, one file after the other.
 
-    def __init__(self, paths: list[Path], config: Images, bad: Bad) -> None:
-        self.paths, self._config, self._bad = paths, config, bad
+    pool: examples that are shuffled among each other; about two pools are held in memory
+    """
+
+    def __init__(self, paths: list[Path], pool: int) -> None:
+        self.paths, self.pool = paths, pool
         self.labels, self.groups = _scan(paths)
         self.starts = np.cumsum([0, *(group.rows for group in self.groups)])
         mean_rows = max(1.0, float(self.starts[-1]) / max(1, len(self.groups)))
         self._held: OrderedDict[int, Future[Any]] = OrderedDict()
-        self._most_held = 2 * math.ceil(config.pool / mean_rows) + 2
+        self._most_held = 2 * math.ceil(pool / mean_rows) + 2
         self._lock = threading.Lock()
 
     @property
@@ -59,21 +63,18 @@ class ImageReader:
         firsts = (int(s) for s, group in zip(self.starts, self.groups, strict=False) if group.number == 0)
         return tuple(zip((path.name for path in self.paths), firsts, strict=True))
 
-    @property
-    def leaves(self) -> Mapping[str, Leaf]:
-        return {"inputs": Leaf((self._config.size, self._config.size, 3), "uint8")}
+    def __call__(self, row: int) -> bytes:
+        number, within = self._place(row)
+        given = self._group(number)[within].as_py()
+        return given["bytes"] if isinstance(given, dict) else given
 
-    def fill(self, rows: np.ndarray, out: Mapping[str, np.ndarray], draws: np.ndarray | None, /) -> None:
-        for place, row in enumerate(rows):
-            number = int(np.searchsorted(self.starts, row, side="right")) - 1
-            within = int(row) - int(self.starts[number])
-            draw = None if draws is None else np.random.Generator(np.random.Philox(key=draws[place]))
-            try:
-                out["inputs"][place], _ = cut(_bytes(self._group(number)[within]), self._config, draw)
-            except BadPicture as error:
-                out["weight"][place] = 0  # unless the next line raises
-                group = self.groups[number]
-                self._bad(f"{group.path}, row {group.first + within}", f"not a readable image ({error})")
+    def where(self, row: int) -> str:
+        number, within = self._place(row)
+        return f"{self.groups[number].path}, row {self.groups[number].first + within}"
+
+    def _place(self, row: int) -> tuple[int, int]:
+        number = int(np.searchsorted(self.starts, row, side="right")) - 1
+        return number, row - int(self.starts[number])
 
     def _group(self, number: int) -> Any:
         """The encoded images of a row group; whoever asks first reads it, the others wait."""
@@ -139,11 +140,6 @@ def _encoded(group: RowGroup) -> Any:
         ) from error
 
 
-def _bytes(value: Any) -> Any:
-    given = value.as_py()
-    return given["bytes"] if isinstance(given, dict) else given
-
-
 def read(config: Data, name: str) -> Dataset:
     """Splits by files of their own, or by shares of the rows of the train files: test first, then train, then valid.
 
@@ -153,11 +149,17 @@ def read(config: Data, name: str) -> Dataset:
         raise ConfigError(f"data.folds {config.folds}: {config.source} is read in the order of its files; leave it out")
     files = files_of("images", name)
     bad = Bad(config.on_bad, most=config.most_bad)
-    readers = {split: ImageReader(paths, config.images, bad) for split, paths in files.items()}
-    totals = {split: len(reader.labels) for split, reader in readers.items()}
+    groups = {split: RowGroups(paths, config.images.pool) for split, paths in files.items()}
+    totals = {split: len(own.labels) for split, own in groups.items()}
+    readers = {
+        split: PictureReader(
+            own, own.where, config.images, bad, rows=totals[split], share=totals[split] / sum(totals.values())
+        )
+        for split, own in groups.items()
+    }
     splits = {
-        split: _split(readers.get(split, readers["train"]), first, last, config.images)
-        for split, (first, last) in bounds(config, totals).items()
+        split: _split(groups.get(split, groups["train"]), readers.get(split, readers["train"]), *ends)
+        for split, ends in bounds(config, totals).items()
     }
     count = _classes(config, splits)
     mean, std = fitted_moments(splits["train"]) if config.standardize else ((), ())
@@ -178,15 +180,15 @@ def read(config: Data, name: str) -> Dataset:
     return Dataset(schema, splits)
 
 
-def _split(reader: ImageReader, first: int, last: int, config: Images) -> Split:
-    sizes = np.diff(np.clip(reader.starts, first, last))
+def _split(rows: RowGroups, reader: PictureReader, first: int, last: int) -> Split:
+    sizes = np.diff(np.clip(rows.starts, first, last))
     return Split(
-        {"targets": reader.labels[first:last]},
+        {"targets": rows.labels[first:last]},
         last - first,
         first=first,
-        origins=reader.origins,
+        origins=rows.origins,
         reader=reader,
-        groups=Groups(sizes[sizes > 0], config.pool),
+        groups=Groups(sizes[sizes > 0], rows.pool),
     )
 
 

@@ -113,12 +113,12 @@ def test_any_number_of_processes_and_workers_from_any_step_on(folder, processes)
 def test_each_row_group_is_read_about_once_an_epoch_and_few_are_held(folder, monkeypatch):
     reads, plain = [], images._encoded
     monkeypatch.setattr(images, "_encoded", lambda group: (reads.append(group), plain(group))[1])
-    part = load(config(folder, standardize=False)).splits["train"]
-    reader, groups = part.reader, len(part.groups.sizes)
+    part = load(config(folder, standardize=False, images=Images(size=16, pool=20, keep_gib=0))).splits["train"]
+    encoded, groups = part.reader._encoded, len(part.groups.sizes)
     with training_stream(part, seed=0, batch_size=6, workers=0) as stream:
         for number in range(5 * part.length // 6):
             stream([number])
-            assert len(reader._held) <= 12  # two pools of 20 in groups of at most five, and two more
+            assert len(encoded._held) <= 12  # two pools of 20 in groups of at most five, and two more
     assert groups == 18 and 18 <= len(reads) <= 5 * (18 + 2)
     assert part.length == 117 - 23 - 12
 
