@@ -4,13 +4,16 @@ The files are made in a temporary folder: pictures, sounds, tables and tokens (e
 row is read by the same calls of Pillow, soundfile and NumPy, shuffled, in batches of one size:
 
     jaxnets  `data.load` and `training_stream`, as the loop of `train` asks for its batches; --workers threads where a
-             source is read while training. What fits in memory is gathered there, on the host
+             source is read while training. What fits in memory is gathered there, on the host. Pictures are those of
+             later epochs, which were decoded in the first one and kept
+    anew     jaxnets with data.images.keep_gib 0: every picture is decoded each time, as in a first epoch
     bare     the same examples by a loop in one thread; of arrays in memory, whole batches at once
     torch    DataLoader with as many worker processes, in an environment that the first call makes with pip;
              of arrays in memory a TensorDataset, also without processes, and with a sampler of whole batches
 
-In turns, each for --seconds at a time; of what is prefetched, nothing is counted. After them, what three epochs add to
-the memory of this process (resident, after an epoch that is not counted).
+In turns, each for --seconds at a time; of what is prefetched, nothing is counted. The CPU that a batch takes tells more
+than the rate where other work runs on the same cores. Beside them, what one epoch that is not counted, and then three
+more, add to the memory of this process (resident).
 
 `--step` measures how long a step of resnet9 takes that is given its batches by the stream, against the same step on one
 batch (loop efficiency). `--memory 0.3,1` writes parquet tables of so many GB, and tells of each the peak memory of a
@@ -24,6 +27,7 @@ process that reads one epoch of it.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import os
@@ -35,7 +39,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from data_rivals.examples import Held, examples
@@ -44,6 +48,7 @@ from loop_rivals.environments import interpreter
 
 from jaxnets import data
 
+PICTURES = ("jpeg 32", "jpeg 224", "parquet images")  # rows whose pictures are decoded while training
 WARM = 8  # batches at the beginning of each turn that are not counted: more than are prefetched
 
 
@@ -87,18 +92,25 @@ def made(name: str, row: Row, folder: Path, *, share: float = 1.0) -> Row:
     return dataclasses.replace(row, source=dataclasses.replace(row.source, source=data.from_arrays(x=images, y=labels)))
 
 
-# ---------------------------------------------------------------- contenders: seconds -> batches a second
+# ---------------------------------------------------------------- contenders: seconds -> a turn
 
 
-def timed(batches: Iterator[Any], seconds: float) -> float:
-    """Batches a second, of as many as come in these seconds; the first ones are not counted."""
+class Turn(NamedTuple):
+    """What one contender did in its turn: batches a second, and ms of CPU a batch, with its workers'."""
+
+    rate: float
+    cpu: float
+
+
+def timed(batches: Iterator[Any], seconds: float) -> Turn:
+    """A turn of as many batches as come in these seconds; the first ones are not counted."""
     for _ in range(WARM):
         next(batches)
-    count, began = 0, time.perf_counter()
+    count, began, used = 0, time.perf_counter(), time.process_time()
     while (taken := time.perf_counter() - began) < seconds:
         next(batches)
         count += 1
-    return count / taken
+    return Turn(count / taken, 1000 * (time.process_time() - used) / count)
 
 
 def streamed(stream: data.Stream, first: int = 0) -> Iterator[dict[str, Any]]:
@@ -122,7 +134,7 @@ def bare(name: str, folder: Path, batch_size: int) -> Iterator[Any]:
 
 
 class Torch:
-    """A loader in a process of its own: `loader(seconds) -> batches a second`. RuntimeError if the process ends."""
+    """A loader in a process of its own: `loader(seconds) -> a turn`. RuntimeError if the process ends."""
 
     def __init__(self, python: Path, name: str, folder: Path, batch_size: int, way: str) -> None:
         script = Path(__file__).parent / "data_rivals" / "torch_loader.py"
@@ -141,12 +153,13 @@ class Torch:
             raise RuntimeError(f"{self._process.args} ended with {self._process.wait()}")
         return json.loads(line)
 
-    def __call__(self, seconds: float) -> float:
+    def __call__(self, seconds: float) -> Turn:
         assert self._process.stdin
+        used = cpu_seconds(self._process.pid)
         self._process.stdin.write(f"{seconds}\n")
         self._process.stdin.flush()
         count, taken = self._answer()
-        return count / taken
+        return Turn(count / taken, 1000 * (cpu_seconds(self._process.pid) - used) / (count + WARM))
 
     def close(self) -> None:
         self._process.communicate()  # the end of its input ends it
@@ -165,29 +178,31 @@ def compare(name: str, row: Row, folder: Path, *, repeats: int, seconds: float, 
         f"torch, {way.replace('workers', str(workers))}": way.replace("workers", str(workers)) for way in row.rivals
     }
     rivals = {label: Torch(torch, name, folder, size, way) for label, way in ways.items()} if torch else {}
-    with data.training_stream(split, seed=0, batch_size=size, workers=workers) as stream:
-        own = partial(timed, streamed(stream))
-        contenders = {"jaxnets": own, "bare": partial(timed, bare(name, folder, size)), **rivals}
-        try:
-            found = interleaved(contenders, repeats, seconds)
-        finally:
-            for rival in rivals.values():
-                rival.close()
-        print(f"  ready after {loaded:.2f} s; batches of {size}")
-        for label, values in found.items():
-            ratios = [mine / other for mine, other in zip(found["jaxnets"], values, strict=True)]
-            print(f"  {label:16} | {spread(values):>28} batches/s | {'' if label == 'jaxnets' else spread(ratios)}")
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(data.training_stream(split, seed=0, batch_size=size, workers=workers))
         epoch = -(-split.length // size)
-        print(
-            f"  three epochs add {added(stream, epoch):.1f} MB to the {resident():.0f} MB of this process", flush=True
-        )
+        first, later = added(stream, range(epoch)), added(stream, range(epoch, 4 * epoch))
+        contenders = {"jaxnets": partial(timed, streamed(stream)), "bare": partial(timed, bare(name, folder, size))}
+        if name in PICTURES:
+            anew = data.load(without_keeping(row.source)).splits["train"]
+            other = stack.enter_context(data.training_stream(anew, seed=0, batch_size=size, workers=workers))
+            contenders["anew"] = partial(timed, streamed(other))
+        for rival in rivals.values():
+            stack.callback(rival.close)
+        found = interleaved(contenders | rivals, repeats, seconds)
+        print(f"  ready after {loaded:.2f} s; batches of {size}")
+        rates = {label: [turn.rate for turn in turns] for label, turns in found.items()}
+        own = [label for label in ("jaxnets", "anew") if label in found]
+        for label, values in rates.items():
+            ratios = [spread(over(rates[mine], values)) for mine in own if label not in own]
+            cpu = spread([turn.cpu for turn in found[label]])
+            print(f"  {label:16} | {spread(values):>28} batches/s | {cpu:>26} ms of CPU | {' | '.join(ratios)}")
+        print(f"  the first epoch adds {first:.1f} MB to this process, three more {later:.1f} MB", flush=True)
 
 
-def interleaved(
-    contenders: dict[str, Callable[[float], float]], repeats: int, seconds: float
-) -> dict[str, list[float]]:
-    """Batches a second of each; another one begins each repeat."""
-    found: dict[str, list[float]] = {name: [] for name in contenders}
+def interleaved(contenders: dict[str, Callable[[float], Turn]], repeats: int, seconds: float) -> dict[str, list[Turn]]:
+    """The turns of each; another one begins each repeat."""
+    found: dict[str, list[Turn]] = {name: [] for name in contenders}
     for repeat in range(repeats):
         names, first = list(contenders), repeat % len(contenders)
         for name in names[first:] + names[:first]:
@@ -200,12 +215,31 @@ def spread(values: list[float]) -> str:
     return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
-def added(stream: data.Stream, epoch: int) -> float:
-    """MB that three epochs add to what is resident after one."""
-    for number in range(epoch):
-        stream([number])
+def over(ones: list[float], others: list[float]) -> list[float]:
+    """How many times as fast, turn by turn."""
+    return [one / other for one, other in zip(ones, others, strict=True)]
+
+
+def cpu_seconds(process: int) -> float:
+    """What a process and its children have used so far, of those that live."""
+    ticks = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # of one that has just ended
+            words = stat.read_text().rpartition(")")[2].split()
+            if process in (int(stat.parent.name), int(words[1])):
+                ticks += int(words[11]) + int(words[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def without_keeping(source: data.Data) -> data.Data:
+    """The same pictures, each of which is decoded anew each time."""
+    return dataclasses.replace(source, images=dataclasses.replace(source.images, keep_gib=0.0))
+
+
+def added(stream: data.Stream, numbers: range) -> float:
+    """MB that these batches add to what is resident before them."""
     before = resident()
-    for number in range(epoch, 4 * epoch):
+    for number in numbers:
         stream([number])
     return resident() - before
 
@@ -231,6 +265,7 @@ def step(folder: Path, *, workers: int, repeats: int, steps: int, width: int) ->
     experiment = Experiment(data=source, model=ResNet9(width=width), task=Classification(), optim=SGD(lr=0.01))
     split, parts = dataset.splits["train"], build(experiment, dataset.schema)
     with data.training_stream(split, seed=0, batch_size=source.batch_size, workers=workers) as stream:
+        added(stream, range(-(-split.length // source.batch_size)))  # the first epoch decodes, the others need not
         batches = streamed(stream)
         fixed = jax.device_put(next(batches))
         numbers = jax.tree.map(jax.numpy.asarray, experiment)
@@ -306,7 +341,7 @@ def main() -> None:
             return
         print(f"python {sys.version.split()[0]}, numpy {np.__version__}, {len(os.sched_getaffinity(0))} cores, "
               f"{given.workers} workers; median (least to most) of {given.repeats} turns of {given.seconds:g} s; "
-              "on the right, how many times as fast jaxnets is")  # fmt: skip
+              "on the right, how many times as fast jaxnets is, and then anew")  # fmt: skip
         for row in given.only.split(","):
             print(row, flush=True)
             own = made(row, rows(folder, given.workers)[row], folder, share=given.share)

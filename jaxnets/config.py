@@ -91,6 +91,7 @@ _COUNT = (lambda x: x >= 1, "a whole number of at least 1")
 _RULES: dict[str, tuple[Any, str]] = {
     "lr": _POSITIVE,
     "adam_lr": _POSITIVE,
+    "keep_gib": _NOT_NEGATIVE,
     "lr_multiple": _NOT_NEGATIVE,
     "class_weights": _NOT_NEGATIVE,
     "start": _PART,

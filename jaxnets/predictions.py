@@ -139,7 +139,7 @@ def _read_array(file: Path, schema: Schema) -> np.ndarray:
 
 def _cut_image(file: Path, images: Images) -> np.ndarray:
     try:
-        return cut(file.read_bytes(), images, None)[0][None]
+        return cut(file.read_bytes(), images, None)[None]
     except BadPicture as error:
         raise DataError(f"{file} is not a readable image: {error}") from error
 

@@ -71,7 +71,10 @@ def read(config: Data, name: str) -> Dataset:
 
 
 def _reader(listing: Listing, config: Images, bad: Bad) -> PictureReader:
-    return PictureReader(lambda row: listing.file(row).read_bytes(), lambda row: str(listing.file(row)), config, bad)
+    def encoded(row: int) -> bytes:
+        return listing.file(row).read_bytes()
+
+    return PictureReader(encoded, lambda row: str(listing.file(row)), config, bad, rows=len(listing))
 
 
 def _split(listing: Listing, reader: PictureReader | masks.PairReader, ids: np.ndarray) -> Split:

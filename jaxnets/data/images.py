@@ -1,8 +1,9 @@
 """`images:PATTERN`: parquet files with encoded images in `image` and class numbers in `label`, decoded while training.
 
 For sets that do not fit in memory: a row group is read when one of its rows is wanted and kept while others of its
-pool are, so that memory holds the encoded bytes of two pools, however large the set. Each image is cut and scaled to
-one square: at random while training (Szegedy et al., 2014), around its centre in evaluation.
+pool are, so that memory holds the encoded bytes of two pools, however large the set, beside what `Kept` holds of a
+small one. Each image is cut and scaled to one square: at random while training (Szegedy et al., 2014), around its
+centre in evaluation.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ import numpy as np
 
 from jaxnets.data.order import Groups
 from jaxnets.data.picture_reader import PictureReader
-from jaxnets.data.pictures import Images
 from jaxnets.data.reader import Bad
 from jaxnets.data.schema import Dataset, Schema, Split, moments
 from jaxnets.data.shards import bounds, files_of, known_by
@@ -75,7 +75,8 @@ class RowGroups:
     def encoded(self, row: int) -> bytes:
         """The image of a row. Raises DataError if its row group cannot be read."""
         number = int(self.numbers(row))
-        return _bytes(self._group(number)[row - int(self.starts[number])])
+        given = self._group(number)[row - int(self.starts[number])].as_py()
+        return given["bytes"] if isinstance(given, dict) else given
 
     def _group(self, number: int) -> Any:
         """The encoded images of a row group; whoever asks first reads it, the others wait."""
@@ -155,11 +156,6 @@ def _encoded(group: RowGroup, column: str) -> Any:
         ) from error
 
 
-def _bytes(value: Any) -> Any:
-    given = value.as_py()
-    return given["bytes"] if isinstance(given, dict) else given
-
-
 def read(config: Data, name: str) -> Dataset:
     """Splits by files of their own, or by shares of the rows of the train files: test first, then train, then valid.
 
@@ -171,10 +167,17 @@ def read(config: Data, name: str) -> Dataset:
     bad = Bad(config.on_bad, most=config.most_bad)
     labels = {split: _labels(paths) for split, paths in files.items()}
     groups = {split: RowGroups(paths, "image", pool=config.images.pool) for split, paths in files.items()}
+    total = sum(map(len, labels.values()))
+    readers = {
+        split: PictureReader(
+            own.encoded, own.where, config.images, bad, rows=len(labels[split]), share=len(labels[split]) / total
+        )
+        for split, own in groups.items()
+    }
     splits = {}
     for split, (first, last) in bounds(config, {split: len(own) for split, own in labels.items()}).items():
         own = split if split in files else "train"
-        splits[split] = _split(groups[own], labels[own], np.arange(first, last), config.images, bad)
+        splits[split] = _split(groups[own], labels[own], np.arange(first, last), readers[own], config.images.pool)
     count = _classes(config, splits)
     mean, std = fitted_moments(splits["train"]) if config.standardize else ((), ())
     hashes = known_by([path for paths in files.values() for path in paths])
@@ -194,9 +197,8 @@ def read(config: Data, name: str) -> Dataset:
     return Dataset(schema, splits)
 
 
-def _split(groups: RowGroups, labels: np.ndarray, rows: np.ndarray, config: Images, bad: Bad) -> Split:
-    reader = PictureReader(groups.encoded, groups.where, config, bad)
-    near = near_rows(groups, rows, pool=config.pool)
+def _split(groups: RowGroups, labels: np.ndarray, rows: np.ndarray, reader: PictureReader, pool: int) -> Split:
+    near = near_rows(groups, rows, pool=pool)
     return Split({"targets": labels[rows]}, len(rows), rows=rows, origins=groups.origins, reader=reader, groups=near)
 
 

@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxnets.data.kept import Kept
 from jaxnets.data.listing import Listing
-from jaxnets.data.pictures import BadPicture, Images, cut, opened
+from jaxnets.data.pictures import BadPicture, Decoded, Images, cut_out, decoded, opened
 from jaxnets.data.reader import Bad, Leaf
 from jaxnets.data.stream import workers_of
 from jaxnets.errors import DataError
@@ -36,6 +37,7 @@ class PairReader:
 
     def __init__(self, listing: Listing, config: Images, bad: Bad, known: Classes) -> None:
         self.listing, self._config, self._bad, self._known = listing, config, bad, known
+        self._kept = Kept(len(listing), most=int(config.keep_gib * 2**30))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -47,16 +49,23 @@ class PairReader:
         return {"inputs": Leaf((size, size, 3), "uint8"), "targets": Leaf((size, size), "int32")}
 
     def fill(self, rows: np.ndarray, out: Mapping[str, np.ndarray], draws: np.ndarray | None, /) -> None:
-        for place, row in enumerate(rows):
+        for place, row in enumerate(rows.tolist()):
             draw = None if draws is None else np.random.Generator(np.random.Philox(key=draws[place]))
-            path, mask = self.listing.file(int(row)), self.listing.root / str(self.listing.columns["mask"][int(row)])
             try:
-                pixels, numbers = cut(path.read_bytes(), self._config, draw, mask=mask.read_bytes())
+                pixels, numbers = cut_out(self._kept(row, self._decoded), self._config, draw)
                 out["targets"][place] = self._checked(numbers)
                 out["inputs"][place] = pixels
             except (BadPicture, OSError) as error:
                 out["weight"][place] = 0  # unless the next line raises
+                path, mask = self._pair(row)
                 self._bad(f"{path} with {mask}", f"not a readable pair ({error})")
+
+    def _decoded(self, row: int) -> Decoded:
+        path, mask = self._pair(row)
+        return decoded(path.read_bytes(), mask.read_bytes())
+
+    def _pair(self, row: int) -> tuple[Path, Path]:
+        return self.listing.file(row), self.listing.root / str(self.listing.columns["mask"][row])
 
     def _checked(self, numbers: np.ndarray | None) -> np.ndarray:
         assert numbers is not None

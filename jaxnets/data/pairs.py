@@ -189,7 +189,7 @@ def _listed(config: Data, listing: Listing, bad: Bad) -> Pairs:
         return str(listing.file(row))
 
     texts = [str(one) for one in listing.columns[config.texts.column]]
-    reader = PictureReader(encoded, where, config.images, bad, leaf=IMAGE)
+    reader = PictureReader(encoded, where, config.images, bad, rows=len(listing), leaf=IMAGE)
     origins = tuple((path, row) for row, path in enumerate(listing.paths))
     return Pairs(texts, _numbered(listing.paths), np.arange(len(listing)), reader, origins, where)
 
@@ -221,17 +221,24 @@ def _of_files(config: Data, name: str, column: str, bad: Bad) -> tuple[dict[str,
     text, files = config.texts.column, files_of("pairs", name)
     texts = {split: _texts(paths, column, text, bad) for split, paths in files.items()}
     groups = {split: RowGroups(paths, column, pool=config.images.pool) for split, paths in files.items()}
-    found = {}
+    total, found = sum(map(len, texts.values())), {}
+    readers = {split: _reader(config, groups[split], len(own), total, bad) for split, own in texts.items()}
     for split, (first, last) in bounds(config, {split: len(own) for split, own in texts.items()}).items():
         own = split if split in files else "train"
-        found[split] = _streamed(config, groups[own], texts[own], np.arange(first, last), bad)
+        found[split] = _streamed(config, groups[own], readers[own], texts[own], np.arange(first, last))
     return found, known_by([path for paths in files.values() for path in paths])
 
 
-def _streamed(config: Data, groups: RowGroups, texts: Sequence[str | None], rows: np.ndarray, bad: Bad) -> Pairs:
+def _reader(config: Data, groups: RowGroups, rows: int, total: int, bad: Bad) -> PictureReader:
+    how = {"rows": rows, "share": rows / total, "leaf": IMAGE}
+    return PictureReader(groups.encoded, groups.where, config.images, bad, **how)
+
+
+def _streamed(
+    config: Data, groups: RowGroups, reader: PictureReader, texts: Sequence[str | None], rows: np.ndarray
+) -> Pairs:
     """The pairs of those of these rows that have a text."""
     rows = np.array([row for row in rows if texts[row] is not None], np.int64)
-    reader = PictureReader(groups.encoded, groups.where, config.images, bad, leaf=IMAGE)
     near = near_rows(groups, rows, pool=config.images.pool)
     return Pairs([str(texts[row]) for row in rows], rows, rows, reader, groups.origins, groups.where, near)
 

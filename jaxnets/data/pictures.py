@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -28,6 +28,7 @@ class Images:
     area: float = 0.08  # least share of an image that a random cut keeps; 1 = none is cut, all see the middle
     centre: float = 0.875  # share of the shorter side that evaluation sees: 224 of 256 pixels
     column: str | None = None  # of a table of pairs, that holds paths or encoded images; none = image, path, file, …
+    keep_gib: float = 2.0  # memory that decoded pictures may take, if all of a source fit; 0 = each is decoded anew
     pool: int = 4096  # examples that are shuffled among each other; their row groups are held in memory
 
 
@@ -35,28 +36,47 @@ class BadPicture(ValueError):
     """Bytes that are no picture, or none that can be used; the message says why."""
 
 
-def cut(
-    encoded: Any, config: Images, draw: np.random.Generator | None, *, mask: Any = None
-) -> tuple[UInt8[np.ndarray, "s s 3"], UInt8[np.ndarray, "s s"] | None]:
-    """A picture, and its mask if there is one, from their files' bytes. BadPicture if they cannot be read.
+class Decoded(NamedTuple):
+    """A picture in memory, and the class numbers of its pixels if it has a mask: images of Pillow."""
 
-    draw: what to draw the cut from; None = the middle
+    whole: Any
+    mask: Any = None
+
+
+def cut(encoded: Any, config: Images, draw: np.random.Generator | None) -> UInt8[np.ndarray, "s s 3"]:
+    """A picture from its file's bytes, as an array (see `cut_out`). BadPicture if they cannot be read."""
+    return cut_out(decoded(encoded), config, draw)[0]
+
+
+def decoded(encoded: Any, mask: Any = None) -> Decoded:
+    """A picture, and its mask if there is one, from their files' bytes. BadPicture if they cannot be read."""
+    whole = opened(encoded, "RGB")
+    if mask is None:
+        return Decoded(whole)
+    numbers = opened(mask, None)
+    if numbers.size != whole.size:
+        raise BadPicture(f"the mask has {numbers.size} pixels, its picture {whole.size}")
+    return Decoded(whole, numbers)
+
+
+def cut_out(
+    picture: Decoded, config: Images, draw: np.random.Generator | None
+) -> tuple[UInt8[np.ndarray, "s s 3"], UInt8[np.ndarray, "s s"] | None]:
+    """A part of a picture scaled to `config.size`, and the same part of its mask.
+
+    draw: what to draw the part from; None = the middle
     """
     from PIL import Image
 
-    whole = opened(encoded, "RGB")
-    width, height = whole.size
+    width, height = picture.whole.size
     box = centre_box(width, height, config.centre)
     if draw is not None and config.area < 1:
         box = random_box(width, height, config.area, draw, config.centre)
     side = (config.size, config.size)
-    pixels = np.asarray(whole.resize(side, Image.Resampling.BILINEAR, box=box, reducing_gap=2.0), np.uint8)
-    if mask is None:
+    pixels = np.asarray(picture.whole.resize(side, Image.Resampling.BILINEAR, box=box, reducing_gap=2.0), np.uint8)
+    if picture.mask is None:
         return pixels, None
-    numbers = opened(mask, None)
-    if numbers.size != whole.size:
-        raise BadPicture(f"the mask has {numbers.size} pixels, its picture {whole.size}")
-    return pixels, np.asarray(numbers.resize(side, Image.Resampling.NEAREST, box=box), np.uint8)
+    return pixels, np.asarray(picture.mask.resize(side, Image.Resampling.NEAREST, box=box), np.uint8)
 
 
 def opened(encoded: Any, mode: str | None) -> Any:

@@ -113,7 +113,7 @@ def test_any_number_of_processes_and_workers_from_any_step_on(folder, processes)
 def test_each_row_group_is_read_about_once_an_epoch_and_few_are_held(folder, monkeypatch):
     reads, plain = [], images._encoded
     monkeypatch.setattr(images, "_encoded", lambda group, column: (reads.append(group), plain(group, column))[1])
-    part = load(config(folder, standardize=False)).splits["train"]
+    part = load(config(folder, standardize=False, images=Images(size=16, pool=20, keep_gib=0))).splits["train"]
     held, groups = part.reader._encoded.__self__._held, len(part.groups.sizes)
     with training_stream(part, seed=0, batch_size=6, workers=0) as stream:
         for number in range(5 * part.length // 6):

@@ -166,7 +166,7 @@ def test_a_long_text_is_cropped_or_named(place):
             "data.texts.column 'said' is no column .* with --data.texts.col",
         ),
         ({"images": Images(column="pth")}, ConfigError, "'pth' is no column .* perhaps you meant path"),
-        ({"source": "pairs:nothing.csv"}, DataError, "there is no such table here or in JAXNETS_DATA"),
+        ({"source": "pairs:nothing.csv"}, DataError, "no such table is here or in JAXNETS_DATA"),
         ({"source": "pairs:{place}"}, DataError, "is a folder; give a table"),
     ],
 )

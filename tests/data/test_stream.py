@@ -1,7 +1,10 @@
 """Streams: a batch depends on its number alone, whoever makes it and whenever; bad rows are named, threads end."""
 
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -161,6 +164,53 @@ def test_no_thread_is_left_behind_even_after_a_failure_or_half_way():
     with pytest.raises(DataError):
         list(evaluation_batches(part, 10, workers=2))
     assert set(threading.enumerate()) == before
+
+
+READING = """
+import sys
+from jaxnets.data import Data, Images, load, training_stream
+images = Images(size=8, keep_gib=0)
+split = load(Data(source=f"images:{sys.argv[1]}", batch_size=4, images=images)).splits["train"]
+with training_stream(split, seed=0, batch_size=4, workers=2) as stream:
+    for number in range(10**9):
+        stream([number])
+        if number == 3:
+            print("reading", flush=True)
+"""
+
+
+def of_session(number):
+    """The processes of a session, but for those that have ended."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            words = stat.read_text().rpartition(")")[2].split()
+        except OSError:  # it has just ended
+            continue
+        if int(words[3]) == number and words[0] != "Z":
+            found.add(int(stat.parent.name))
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+def test_killed_while_it_reads_it_leaves_no_process_and_no_shared_memory(tmp_path):
+    from PIL import Image
+
+    for number in range(12):
+        path = tmp_path / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (9, 9)).save(path)
+    command = [sys.executable, "-c", READING, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        try:
+            assert process.stdout and process.stdout.readline() == "reading\n"
+            maps = Path(f"/proc/{process.pid}/maps").read_text()
+            assert of_session(process.pid) == {process.pid}  # its readers are threads, which end with it
+            assert "/dev/shm" not in maps and "/SYSV" not in maps
+        finally:
+            process.kill()
+    assert process.returncode == -9 and not of_session(process.pid)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
 
 
 def test_arrays_in_memory_go_through_the_same_door():

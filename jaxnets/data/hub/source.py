@@ -109,7 +109,8 @@ def _pictures(config: Data, name: str, splits: Mapping[str, Any], column: str) -
     target = _target(config, name, features)
     labels, classes = _labels(name, splits, target)
     encoded = Encoded(splits, column)
-    reader = PictureReader(encoded, encoded.where, config.images, Bad(config.on_bad, most=config.most_bad))
+    bad = Bad(config.on_bad, most=config.most_bad)
+    reader = PictureReader(encoded, encoded.where, config.images, bad, rows=len(labels))
     bounds = encoded.starts.tolist()
     ranges = {split: (bounds[i], bounds[i + 1]) for i, split in enumerate(splits) if split}
     origins = tuple((split or config.source, bounds[i]) for i, split in enumerate(splits))

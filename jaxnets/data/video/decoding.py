@@ -17,7 +17,7 @@ from jaxtyping import Int64
 from jaxnets.errors import MissingExtra
 
 _MOST_PIXELS = 1 << 26  # of one frame
-_SEEKABLE = ("h264", "hevc", "mpeg4", "vp9", "av1")  # a packet is a frame of these, and their key frames are marked
+_SEEKABLE = ("h264", "hevc", "mpeg4", "vp9", "libdav1d")  # their packets are a frame each, their key frames marked
 
 
 class BadClip(ValueError):
@@ -41,7 +41,7 @@ class Film(NamedTuple):
 def film(path: Path) -> Film:
     """Packets are counted and not decoded; what a header says is often missing. BadClip for what is no video."""
     with _opened(path) as container:
-        codec = container.streams.video[0].codec_context.codec.canonical_name
+        codec = container.streams.video[0].codec_context.name
         packets = [
             (packet.pts, packet.is_keyframe, packet.is_discard)
             for packet in container.demux(video=0)
