@@ -71,6 +71,7 @@ class Record:
         self.spent["measuring"] += chosen.measuring
         found = {
             "trials": 0,
+            "devices": {},  # and on which
             "structure": dict(settings),
             "form": chosen.form,
             "lanes": chosen.program.lanes,

@@ -65,7 +65,7 @@ class _Group:
     chosen: Chosen | None = None
     pools: list[Pool] = field(default_factory=list)  # one, or one for each device
     smaller: dict[tuple[Any, int], Program] = field(default_factory=dict)  # by the first device and the lanes
-    told: dict[str, Any] = field(default_factory=lambda: {"trials": 0})  # what sweep.json says of it
+    told: dict[str, Any] = field(default_factory=dict)  # what sweep.json says of it
 
 
 def sweep(
@@ -116,6 +116,31 @@ def sweep(
         )
         begun.study.want(trials)
         return _Sweep(begun, given, signals, say=say, show=show).run()
+
+
+def prepare(
+    experiment: Experiment,
+    space: Space,
+    *,
+    name: str,
+    folder: str | Path | None = None,
+    trials: int | str,
+    objectives: Sequence[str] = ("valid.loss",),
+    searcher: str = "tpe",
+    stopping: str = "none",
+    storage: str | None = None,
+    seed: int = 0,
+    allow: Iterable[str] = (),
+    say: Callable[[str], None] = print,
+) -> int:
+    """Checks all that `sweep` checks and makes the study, for workers that are started then; trains nothing.
+
+    Returns how many trials there are to be in all. Arguments and errors are those of `sweep`.
+    """
+    folder = Path(folder or Path("sweeps") / name)
+    begun = _begin(experiment, space, name, folder, objectives, searcher, stopping, storage, tuple(allow), seed, say)
+    with begun.study as study:
+        return study.want(trials)
 
 
 class _Begun(NamedTuple):
@@ -391,6 +416,8 @@ class _Sweep:
                 self._ask(ahead - len(group.waiting))
             taken = [group.waiting.popleft() for _ in range(min(free, len(group.waiting)))]
             group.told["trials"] += len(taken)
+            place = ", ".join(map(str, devices))
+            group.told["devices"][place] = group.told["devices"].get(place, 0) + len(taken)
             return taken
 
         return Actions(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from processes import all_gone
@@ -89,3 +90,66 @@ def test_two_that_are_started_by_hand_share_the_trials_whatever_their_clocks_say
     assert_whole(figures, 16)
     assert sum(group["trials"] for group in figures["groups"]) == 16  # none was trained twice
     assert figures["workers"] == 2 and min(Counter(one["worker"] for one in figures["trials"]).values()) > 1
+
+
+DEVICES = """
+import jax
+from small import experiment, loop
+from jaxnets.sweep import Log, form, sweep
+
+made = experiment(loop=loop(steps=9, log_every=3, eval_every=3, save_every=9, dispatch="block"))
+assert len(jax.local_devices()) == 2
+for name, most, how in (("long", 1, {}), ("short", 4, {"stopping": "asha"})):
+    form._MOST_IN_A_CALL = most
+    sweep(made, {"optim.lr": Log(1e-3, 1e-1)}, name=name, trials=24, searcher="random", form="queue", **how)
+"""
+
+
+def test_a_queue_has_a_trial_on_each_device_of_the_process(tmp_path, monkeypatch):
+    """Two virtual devices of the CPU; trials so short that several are in a call."""
+    (tmp_path / "script.py").write_text(DEVICES)
+    paths = os.pathsep.join(sys.path)
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "PYTHONPATH": paths}
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, env={**os.environ, **flags}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("on 1 more device") == 2
+    for name, lanes in (("long", 0), ("short", 4)):
+        figures = json.loads((tmp_path / "sweeps" / name / "sweep.json").read_text())
+        [group] = figures["groups"]
+        assert group["lanes"] == lanes and sum(group["devices"].values()) == 24
+        assert len(group["devices"]) == 2 and min(group["devices"].values()) > 0
+        assert {one["state"] for one in figures["trials"]} <= {"complete", "pruned"}
+
+
+def test_of_three_workers_one_is_killed_and_the_others_take_its_trials(sweep, tmp_path):
+    process = sweep("--trials", "15", "--form", "queue", "--workers", "3", steps=6000)
+    wait_for(lambda: journal(tmp_path).count('"state":1') >= 2, process)
+    victim = workers_of(process)[1]
+    os.kill(victim, signal.SIGKILL)
+    out, errors = process.communicate(timeout=400)
+    assert process.returncode == 0, out + errors
+    assert "worker 1 of 3 was killed by signal 9 (SIGKILL): what it had not told is taken by the others" in out
+    assert_whole(figures_of(tmp_path), 15)
+    assert out.count("trials (15 complete)") == 1 and "[0] " in out  # one result, and what each worker says
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["term", "int"])
+def test_workers_that_are_told_to_end_keep_what_is_done(number, sweep, tmp_path):
+    words = ("--trials", "+200", "--form", "queue", "--workers", "2")
+    process = sweep(*words)
+    wait_for(lambda: journal(tmp_path).count('"state":1') >= 2, process)
+    workers = workers_of(process)
+    process.send_signal(number)
+    out, errors = process.communicate(timeout=100)
+    assert process.returncode == 128 + number, out + errors
+    assert all_gone(workers)
+    figures = figures_of(tmp_path)
+    assert figures["wanted"] == 200  # and not twice as many
+    assert 2 <= sum(one["state"] == "complete" for one in figures["trials"]) < 200
+
+
+def workers_of(process):
+    """The pids of its workers, in order, once all are there."""
+    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
