@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
+from jaxnets.cli import workers
 from jaxnets.cli.command import Command, Parser, Settings
 
 _SEARCHERS = "random, quasi, grid, tpe, gp, cmaes or nsga2"
@@ -58,40 +60,91 @@ def _sweep_options(sweep: Parser) -> None:
         help="space, or config paths, that may differ from the sweep's",
     )
     sweep.add_argument("--quiet", action="store_true", help="print the result alone")
+    sweep.add_argument(
+        "--workers", type=int, metavar="N", help="processes that share the sweep, each with its part of the machine"
+    )
+    sweep.add_argument("--on", choices=("ray",), help="where the workers run (default: on this machine)")
+    sweep.add_argument("--address", metavar="HOST:PORT", help="of the Ray cluster (default: what Ray finds, or its own)")
+    sweep.add_argument("--cpus", type=float, metavar="C", help="of each worker, on Ray (default: 1)")
+    sweep.add_argument("--gpus", type=float, metavar="G", help="of each worker, on Ray (default: 0)")
+    sweep.add_argument(
+        "--retries", type=int, default=3, metavar="N", help="of a worker whose process or node dies, on Ray (default: 3)"
+    )
+    sweep.add_argument(
+        "--no-wait",
+        action="store_true",
+        help="end once no trial is free; else a worker stays until all are done, to take those of one that dies",
+    )
+    sweep.add_argument("--one-of", type=int, metavar="N", help=argparse.SUPPRESS)  # this is a worker of so many
 
 
 def _sweep(given: argparse.Namespace, settings: Settings) -> int:
-    from jaxnets import compilation, config
+    if given.workers is not None or given.on is not None:
+        return _workers(given, settings)
+    from jaxnets import compilation
     from jaxnets.sweep import sweep
     from jaxnets.sweep.live import Live
-    from jaxnets.sweep.space import of_file, parse
 
-    base = config.assign(config.load(given.config), settings)
-    space = of_file(given.config) | dict(map(parse, given.over))
-    name = given.name or Path(given.config).stem
+    experiment, space, how = _asked(given, settings)
     with compilation.cache(), Live(quiet=given.quiet) as live:
         result = sweep(
-            base,
+            experiment,
             space,
-            name=name,
-            folder=given.sweep_dir,
-            trials=_count(given.trials),
-            objectives=given.objective,
-            searcher=given.searcher,
-            stopping=given.stopping,
+            **how,
             eta=given.eta,
             least=given.least,
             form=given.form,
             lanes=given.lanes,
-            storage=given.storage,
-            seed=given.sweep_seed,
-            allow=given.allow,
+            workers=given.one_of or workers.expected(os.environ),
+            wait=not given.no_wait,
             say=live.say,
             show=live.show,
             source=str(given.config),
         )
-    _tell(result.folder, result.figures)
+    if given.one_of is None:
+        _tell(result.folder, result.figures)
     return 0
+
+
+def _asked(given: argparse.Namespace, settings: Settings) -> tuple[Any, Any, dict[str, Any]]:
+    """(experiment, space, the rest of what says which sweep it is)."""
+    from jaxnets import config
+    from jaxnets.sweep.space import of_file, parse
+
+    how = {
+        "name": given.name or Path(given.config).stem,
+        "folder": given.sweep_dir,
+        "trials": _count(given.trials),
+        "objectives": given.objective,
+        "searcher": given.searcher,
+        "stopping": given.stopping,
+        "storage": given.storage,
+        "seed": given.sweep_seed,
+        "allow": given.allow,
+    }
+    return config.assign(config.load(given.config), settings), of_file(given.config) | dict(map(parse, given.over)), how
+
+
+def _workers(given: argparse.Namespace, settings: Settings) -> int:
+    """Checks the sweep here, and starts processes that train it."""
+    workers.check(given)
+    import jax
+
+    jax.config.update("jax_platforms", "cpu")  # this process computes nothing, and leaves accelerators to the workers
+    from jaxnets.files import read_json
+    from jaxnets.sweep.live import Live
+    from jaxnets.sweep.record import SWEEP
+    from jaxnets.sweep.run import prepare
+
+    experiment, space, how = _asked(given, settings)
+    folder = given.sweep_dir or Path("sweeps") / how["name"]
+    with Live(quiet=given.quiet) as live:
+        trials = prepare(experiment, space, **how, say=live.say)
+        words = workers.words(given, settings, trials=trials)
+        code = workers.run(given, words, say=live.say, look=workers.Look(folder / SWEEP, live.show))
+    if code == 0:
+        _tell(folder, read_json(folder / SWEEP))
+    return code
 
 
 def _count(text: str) -> int | str:
@@ -134,7 +187,8 @@ COMMANDS = (
         _sweep,
         notes=(
             "Values that stay the same are set as in train: --optim.lr 0.01 --loop.steps 500\n\n"
-            "The same command continues a sweep that was stopped; started again beside itself, both share the work."
+            "The same command continues a sweep that was stopped; started again beside itself, both share the work.\n"
+            "--workers 4 starts four at once; on a cluster: jaxnets launch slurm --array 0-3 … -- sweep …"
         ),
         takes_settings=True,
     ),

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jaxnets.errors import ProcessLost
@@ -51,10 +51,49 @@ def run(commands: Sequence[Command]) -> int:
     return _verdict(started, codes)
 
 
+def run_apart(
+    commands: Sequence[Command],
+    *,
+    say: Callable[[str], None],
+    look: Callable[[], None] = lambda: None,
+    lost: str = "",
+) -> int:
+    """Runs processes of which each can do without the others, and that all end with 0 once nothing is left to do.
+
+    say:  takes their lines, with their index before them, and what befell them
+    look: called again and again meanwhile
+    lost: what becomes of the work of one that failed, for the message about it
+
+    Signals are handed on as in `run`. Returns 0 if one ended with 0; else the exit code of the first (128 + signal).
+    """
+    with contextlib.ExitStack() as stack:
+        asked = stack.enter_context(_asked())
+        started = [stack.enter_context(_Process(index, one, say)) for index, one in enumerate(commands)]
+        handed_on, told, until = 0, set[int](), float("inf")
+        while len(told) < len(started) and len(asked) < 2 and time.monotonic() < until:
+            if len(asked) > handed_on:
+                handed_on, until = len(asked), time.monotonic() + _SAVING
+                for process in started:
+                    process.signal(asked[0])
+            for process in started:
+                if process.code is not None and process.index not in told:
+                    told.add(process.index)
+                    if process.code and not asked:
+                        process.join()
+                        say(f"worker {process.index} of {len(started)} {_words(process.code, None)}{lost}")
+            look()
+            time.sleep(0.05)
+    codes = [process.code for process in sorted(started, key=lambda process: process.ended_at)]
+    if asked:
+        return 128 + asked[0]
+    return 0 if 0 in codes else _positive(codes[0] or 0)
+
+
 class _Process:
     """A process whose output is read by a thread; it is killed on the way out, and whenever the launcher dies."""
 
-    def __init__(self, index: int, command: Command) -> None:
+    def __init__(self, index: int, command: Command, say: Callable[[str], None] | None = None) -> None:
+        self._say = say or _print
         self.index, self.host, self.ended_at = index, command.host, float("inf")
         self.last: collections.deque[str] = collections.deque(maxlen=_LINES)
         self._popen = subprocess.Popen(
@@ -77,7 +116,7 @@ class _Process:
         with self._popen.stdout as lines:
             for line in lines:
                 self.last.append(line.rstrip())
-                _print(f"[{self.index}] {line.rstrip()}")
+                self._say(f"[{self.index}] {line.rstrip()}")
 
     def _await(self) -> None:
         self._popen.wait()
@@ -105,6 +144,10 @@ class _Process:
         else:
             with contextlib.suppress(OSError):
                 self._popen.stdin.close()
+
+    def join(self) -> None:
+        """Waits for what it said last."""
+        self._threads[0].join(timeout=1.0)
 
     def __enter__(self) -> _Process:
         return self

@@ -167,7 +167,8 @@ def drawn(name: str, state: State) -> Any:
     head = "   ".join([f"{name}  {state.ended:,}{of} trials", *_counts(state.counts), *_speed(state)])
     filled = _BAR * min(state.ended, state.wanted) // state.wanted if state.wanted else 0
     bar = Text.assemble(("━" * filled, "green"), ("━" * (_BAR - filled), "dim"))
-    rows, styles = [("", "trial", "state", *state.objectives, "settings")], ["bold"]
+    rows: list[tuple[str, ...]] = [("", "trial", "state", *state.objectives, "settings")]
+    styles = ["bold"]
     if state.best is not None:
         rows.append(_cells("best", state, state.best))
         styles.append("green")

@@ -7,6 +7,7 @@ along the mesh axis `trial`, where no lane knows of another.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -76,10 +77,21 @@ class Program:
         self.weights = None if self.experiment.init_from is None else warm_start.read(self.experiment.init_from)
         arrays = dict(self.train.arrays) if self.on_device else {}
         self.fixed = self._put((arrays, admitted.teacher), PartitionSpec())
-        with self._naming():
+        with self._naming(), self._placing():
             self._compile()
         self._kept_batches: dict[str, list[PyTree]] = {}
         self.compile_seconds = time.perf_counter() - began
+
+    def like(self, *, lanes: int | None = None, devices: Sequence[Any]) -> Program:
+        """The same for other devices, or another number of lanes."""
+        return Program(
+            self.admitted,
+            lanes=self.lanes if lanes is None else lanes,
+            together=self.together,
+            devices=devices,
+            figures=self.figures,
+            length=self.length if lanes is None else LONGEST,
+        )
 
     def measured(self, task: Task) -> dict[str, Metric]:
         """The task's metrics that are measured."""
@@ -214,6 +226,10 @@ class Program:
 
     def _naming(self) -> Any:
         return parallel.layout(Plan(data=1), devices=self.devices[:1]).naming()
+
+    def _placing(self) -> Any:
+        """What is compiled for one device is compiled for this one."""
+        return contextlib.nullcontext() if len(self.devices) > 1 else jax.default_device(self.devices[0])
 
     def _shapes(self, experiment: Experiment) -> PyTree:
         """Of numbers: weak types, as Python's numbers have, so that a trial in bfloat16 stays in it."""

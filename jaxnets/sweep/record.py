@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -20,11 +21,15 @@ from jaxnets.sweep.search import Objective, Study
 from jaxnets.sweep.space import Space, text
 
 SWEEP = "sweep.json"
+WORKERS = "workers"  # the folder of what each worker knows
 _SHARE = 0.05  # of the time, at most, that goes into writing while the sweep runs
 
 
 class Record:
-    """Writes the file, and keeps the seconds of every start: those of earlier ones are read from it.
+    """Writes the file, and beside it what this worker alone knows: how it spent its time, and its programs.
+
+    What a worker knows is a file of its own (`workers/NAME.json`), and `sweep.json` has them all: of workers of
+    earlier starts, and of those that work at the same time.
 
     began: `time.perf_counter()` when this process began
     """
@@ -53,9 +58,9 @@ class Record:
             "stopping": stopping,
             "objectives": [one._asdict() for one in objectives],
         }
-        before = read_json(folder / SWEEP) if (folder / SWEEP).exists() else {}
-        self.before: dict[str, float] = before.get("seconds", {})
-        self.old_groups: list[dict[str, Any]] = before.get("groups", [])
+        self.since = time.time() - (time.perf_counter() - began)
+        self.own = folder / WORKERS / f"{study.worker}.json"
+        self.own.parent.mkdir(exist_ok=True)
         self.spent: dict[str, float] = defaultdict(float)
         self.groups: list[dict[str, Any]] = []
         self.written, self.cost = 0.0, 0.0
@@ -66,6 +71,7 @@ class Record:
         self.spent["measuring"] += chosen.measuring
         found = {
             "trials": 0,
+            "devices": {},  # and on which
             "structure": dict(settings),
             "form": chosen.form,
             "lanes": chosen.program.lanes if chosen.program.together else 0,
@@ -79,29 +85,43 @@ class Record:
         return found
 
     def seconds(self) -> dict[str, float]:
-        """Where the wall time went; `engine` is what nothing else explains."""
+        """Where this worker's wall time went; `engine` is what nothing else explains."""
         spent = dict(self.spent) | {name: self.study.seconds[name] for name in ("searcher", "storage")}
         wall = time.perf_counter() - self.began
         spent["engine"] = max(0.0, wall - sum(spent.values()))
-        now = {"wall": wall} | spent
-        return {name: now.get(name, 0.0) + self.before.get(name, 0.0) for name in now.keys() | self.before.keys()}
+        return {"wall": wall} | spent
 
     def write_if_cheap(self) -> dict[str, Any] | None:
         """Writes if the last writing was long enough ago, for what it cost."""
         late = time.monotonic() - self.written > self.cost / _SHARE
         return self.write() if late else None
 
+    def finish(self) -> dict[str, Any]:
+        """Writes until the file says what the study does: another worker may have told and written meanwhile.
+
+        Where others still have trials they will write after this one.
+        """
+        while True:
+            figures = self.write()
+            now = [(one.number, one.state) for one in self.study.records()]
+            if now == _states(figures) or any(state == "running" for _, state in now):
+                return figures
+
     def write(self) -> dict[str, Any]:
         """The whole file anew; returns its content."""
         began = time.monotonic()
         records = self.study.records()
+        own = {"since": self.since, "seconds": self.seconds(), "groups": self.groups}
+        write_atomically(self.own, json.dumps(own).encode())
+        workers = [read_json(path) for path in sorted(self.own.parent.glob("*.json"))]
+        workers.sort(key=lambda one: one["since"])
         figures = self.fixed | {
             "wanted": self.study.wanted,
             "trials": [_shown(one) for one in records],
             "best": _best(records, self.objectives[0].larger_is_better),
             "front": _front(records, self.objectives) if len(self.objectives) > 1 else [],
-            "groups": self.old_groups + self.groups,
-            "seconds": self.seconds(),
+            "groups": [group for one in workers for group in one["groups"]],
+            "seconds": _seconds(workers),
             "devices": [f"{device.platform} {device.device_kind}" for device in jax.local_devices()],
             "workers": len({one.attributes.get("worker") for one in records if one.attributes.get("worker")}),
         }
@@ -109,6 +129,27 @@ class Record:
         self.written = time.monotonic()
         self.cost = self.written - began
         return figures
+
+
+def _states(figures: Mapping[str, Any]) -> list[tuple[int, str]]:
+    return [(one["number"], one["state"]) for one in figures["trials"]]
+
+
+def _seconds(workers: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The seconds of all workers added up, but for `wall`: in which any of them worked.
+
+    >>> times = [(0.0, 10.0), (5.0, 10.0), (100.0, 1.0)]
+    >>> _seconds([{"since": since, "seconds": {"wall": wall, "training": 1.0}} for since, wall in times])
+    {'wall': 16.0, 'training': 3.0}
+    """
+    total: dict[str, float] = defaultdict(float)
+    end = -math.inf
+    for one in workers:
+        since, wall = one["since"], one["seconds"]["wall"]
+        for name, seconds in one["seconds"].items():
+            total[name] += seconds if name != "wall" else max(0.0, since + wall - max(since, end))
+        end = max(end, since + wall)
+    return dict(total)
 
 
 def _best(records: Sequence[Any], larger: bool) -> dict[str, Any] | None:

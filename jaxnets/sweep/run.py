@@ -7,12 +7,13 @@ killed at any time, and so that several may work on the same sweep. `sweep.json`
 from __future__ import annotations
 
 import collections
+import contextlib
 import json
-import os
 import random
-import socket
+import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +26,7 @@ from jaxnets.admission import Admitted, admit, admit_data
 from jaxnets.build import build_task, check_schema
 from jaxnets.config import Experiment
 from jaxnets.data import Dataset
-from jaxnets.errors import ConfigError, DataError, Interrupted, UsageError, near
+from jaxnets.errors import ConfigError, DataError, Interrupted, JaxnetsError, UsageError, near
 from jaxnets.signals import Signals
 from jaxnets.step import larger_is_better
 from jaxnets.sweep.form import Chosen, Form, choose
@@ -44,7 +45,9 @@ _BATCH_SHARE = 16  # a searcher that learns is asked for at most this part of th
 _TOLD_SECONDS = 0.5  # for which results may wait for others to be written with them
 _LANES: Form = "lanes"
 _QUEUE: Form = "queue"
-_LOOK_SECONDS = 2.0  # between two signs of life, and two writings of sweep.json
+_LOOK_SECONDS = 2.0  # between two looks at the other workers, and two writings of sweep.json
+_BEAT_SECONDS = 5.0  # between two signs of life
+_WAIT_SECONDS = 1.0  # between two looks for trials that nobody has, once there are no others
 
 
 class Result(NamedTuple):
@@ -62,9 +65,9 @@ class _Group:
     settings: dict[str, Any]  # of its first trial, those that make the structure
     waiting: collections.deque[Trial] = field(default_factory=collections.deque)
     chosen: Chosen | None = None
-    pool: Pool | None = None
-    smaller: dict[int, Program] = field(default_factory=dict)
-    told: dict[str, Any] = field(default_factory=lambda: {"trials": 0})  # what sweep.json says of it
+    pools: list[Pool] = field(default_factory=list)  # one, or one for each device
+    smaller: dict[tuple[Any, int], Program] = field(default_factory=dict)  # by the first device and the lanes
+    told: dict[str, Any] = field(default_factory=dict)  # what sweep.json says of it
 
 
 def sweep(
@@ -84,6 +87,8 @@ def sweep(
     storage: str | None = None,
     seed: int = 0,
     allow: Iterable[str] = (),
+    workers: int = 1,
+    wait: bool = True,
     say: Callable[[str], None] = print,
     show: Callable[[dict[str, Any]], None] = lambda figures: None,
     source: str = "",
@@ -97,6 +102,8 @@ def sweep(
     form:       "lanes", "queue", or the faster one by measuring; lanes: how many at most
     storage:    a URL of Optuna's; default: a journal in the folder
     allow:      what may differ from the sweep that the folder holds: "space", "objectives", or paths of the config
+    workers:    how many processes share the sweep, as far as it is known: none takes more than its share at once
+    wait:       whether to stay until the trials of all workers are done, and take those of one that dies
     source:     the config file, to be named in the results
 
     Raises ConfigError, DataError or UsageError before anything is trained; Interrupted after a signal: the trials that
@@ -104,6 +111,7 @@ def sweep(
     """
     folder = Path(folder or Path("sweeps") / name)
     given = {"eta": eta, "least": least, "form": form, "lanes": lanes, "seed": seed, "source": source}
+    given |= {"workers": workers, "wait": wait}
     with Signals() as signals:
         begun = _begin(
             experiment, space, name, folder, objectives, searcher, stopping, storage, tuple(allow), seed, say
@@ -112,6 +120,31 @@ def sweep(
         for line in _structure_lines(begun, form):
             say(line)
         return _Sweep(begun, given, signals, say=say, show=show).run()
+
+
+def prepare(
+    experiment: Experiment,
+    space: Space,
+    *,
+    name: str,
+    folder: str | Path | None = None,
+    trials: int | str,
+    objectives: Sequence[str] = ("valid.loss",),
+    searcher: str = "tpe",
+    stopping: str = "none",
+    storage: str | None = None,
+    seed: int = 0,
+    allow: Iterable[str] = (),
+    say: Callable[[str], None] = print,
+) -> int:
+    """Checks all that `sweep` checks and makes the study, for workers that are started then; trains nothing.
+
+    Returns how many trials there are to be in all. Arguments and errors are those of `sweep`.
+    """
+    folder = Path(folder or Path("sweeps") / name)
+    begun = _begin(experiment, space, name, folder, objectives, searcher, stopping, storage, tuple(allow), seed, say)
+    with begun.study as study:
+        return study.want(trials)
 
 
 class _Begun(NamedTuple):
@@ -246,24 +279,59 @@ class _Sweep:
         self.record.spent["loading"] = time.perf_counter() - begun.began
         self.looked = self.told_at = 0.0
         self.untold: list[Told] = []
-        self.worker = f"{socket.gethostname()}-{os.getpid()}"
+        self.lock, self.failed = threading.RLock(), False  # of several pools, and whether one of them has failed
+        self.worker = self.study.worker
+        self.workers, self.waited = max(given["workers"], self.study.workers()), False
 
     def run(self) -> Result:
         self.signals.hold()
-        self._ask(1)
-        while group := self._next():
-            self._run(group)
-            if self.signals.received:
-                self.study.close()  # what it has and did not tell is for others, or for the next start
-                figures = self.record.write()
-                done = sum(one["state"] in ("complete", "pruned", "failed") for one in figures["trials"])
-                raise Interrupted(
-                    self.signals.received,
-                    f"signal {self.signals.received}: {done} trials are done; the same command continues",
-                )
+        with self._alive():
             self._ask(1)
+            while (group := self._next()) or self._others_run():
+                if group:
+                    self._run(group)
+                if self.signals.received:
+                    self.study.close()  # what it has and did not tell is for others, or for the next start
+                    figures = self.record.write()
+                    done = sum(one["state"] in ("complete", "pruned", "failed") for one in figures["trials"])
+                    raise Interrupted(
+                        self.signals.received,
+                        f"signal {self.signals.received}: {done} trials are done; the same command continues",
+                    )
+                self._ask(1)
         self.signals.release()
-        return Result(self.begun.folder, self.record.write())
+        self.study.close()
+        return Result(self.begun.folder, self.record.finish())
+
+    @contextlib.contextmanager
+    def _alive(self) -> Iterator[None]:
+        """Gives signs of life meanwhile, also while a program is compiled or a call takes long."""
+        ended = threading.Event()
+
+        def beat() -> None:
+            with contextlib.suppress(JaxnetsError):  # the main thread meets it as well, and says so
+                while not ended.wait(_BEAT_SECONDS):
+                    self.study.beat()
+
+        thread = threading.Thread(target=beat, daemon=True, name="jaxnets-beat")
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def _others_run(self) -> bool:
+        """Whether other workers have trials; waits a little then."""
+        if not self.given["wait"] or not (count := self.study.others_run()):
+            return False
+        if not self.waited:
+            self.say(f"{count} trials are with other workers: waiting for them, to take those of a worker that dies")
+        self.waited = True
+        end = time.monotonic() + _WAIT_SECONDS
+        while time.monotonic() < end and not self.signals.received:
+            time.sleep(0.05)
+        return True
 
     def _next(self) -> _Group | None:
         """The group with the most trials waiting."""
@@ -271,27 +339,59 @@ class _Sweep:
 
     def _run(self, group: _Group) -> None:
         """Trains what waits in a group, and what comes to it meanwhile."""
-        if group.pool is None:
+        if not group.pools:
             if len(group.waiting) < self._batch():
                 self._ask(self._batch() - len(group.waiting))
             self._choose(group, form=_LANES if self.begun.stopping == "pbt" else self.given["form"])
-        pool = group.pool
-        assert pool is not None
-        before = dict(pool.seconds)
+        pools, before = group.pools, [dict(pool.seconds) for pool in group.pools]
         try:
-            pool.run()
+            self._train(pools)
             self._tell()
         except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error) or len(pool.lanes) < 2:
+            if "RESOURCE_EXHAUSTED" not in str(error) or len(pools[0].lanes) < 2:
                 raise
             self._halve(group)
         finally:
-            pool.close()
-            for name, seconds in pool.seconds.items():
-                self.record.spent[name] += seconds - before[name]
+            for pool, old in zip(pools, before, strict=True):
+                pool.close()
+                for name, seconds in pool.seconds.items():
+                    self.record.spent[name] += (seconds - old[name]) / len(pools)
+
+    def _pools(self, group: _Group) -> list[Pool]:
+        """The pool of a group's lanes, or of its queue one for each device that this process has."""
+        assert group.chosen is not None
+        first, rule = group.chosen.program, self._rule(group)
+        devices = [] if first.together else [one for one in jax.local_devices() if one not in first.devices]
+        began = time.perf_counter()
+        with ThreadPoolExecutor(len(devices) or 1) as threads:
+            programs = [first, *threads.map(lambda device: first.like(devices=[device]), devices)]
+        if devices:
+            self.record.spent["compiling"] += time.perf_counter() - began
+            self.say(f"  the same queue on {len(devices)} more device(s): a trial on each")
+        return [
+            Pool(one, rule=rule, judged=self._judged(), actions=self._actions(group, one.devices)) for one in programs
+        ]
+
+    def _train(self, pools: Sequence[Pool]) -> None:
+        """Runs the pools to their end, each in a thread of its own; what one meets stops all."""
+        if len(pools) == 1:
+            pools[0].run()
+            return
+        self.failed = False
+
+        def run(pool: Pool) -> None:
+            try:
+                pool.run()
+            except BaseException:
+                self.failed = True
+                raise
+
+        with ThreadPoolExecutor(len(pools)) as threads:
+            for one in [threads.submit(run, pool) for pool in pools]:
+                one.result()
 
     def _choose(self, group: _Group, *, form: Form, lanes: int | None = None) -> None:
-        """Gives a group its program and its pool."""
+        """Gives a group its program and its pools."""
         group.chosen = choose(
             group.admitted,
             [trial.experiment for trial in group.waiting],
@@ -302,19 +402,19 @@ class _Sweep:
         )
         group.told = self.record.chosen(group.chosen, group.settings)
         self._tell_chosen(group)
-        group.pool = Pool(
-            group.chosen.program, rule=self._rule(group), judged=self._judged(), actions=self._actions(group)
-        )
+        group.pools = self._pools(group)
 
     def _halve(self, group: _Group) -> None:
         """After a device ran out of memory: its trials begin again, half as many at once."""
-        assert group.pool is not None and group.chosen is not None
-        pool, form = group.pool, _LANES if group.chosen.program.together else _QUEUE
-        group.waiting.extendleft(reversed([one.trial for one in pool.lanes if one is not None]))
-        lanes = len(pool.lanes) // 2
-        pool.slots = None
-        self.say(f"out of memory with {len(pool.lanes)} at once: their trials begin again, {lanes} at once")
-        group.pool, group.chosen, group.smaller = None, None, {}
+        assert group.chosen is not None
+        form, many = _LANES if group.chosen.program.together else _QUEUE, len(group.pools[0].lanes)
+        running = [one.trial for pool in group.pools for one in pool.lanes if one is not None]
+        group.waiting.extendleft(reversed(running))
+        for pool in group.pools:
+            pool.slots = None
+        lanes = many // 2
+        self.say(f"out of memory with {many} at once: their trials begin again, {lanes} at once")
+        group.pools, group.chosen, group.smaller = [], None, {}
         self._choose(group, form=form if lanes > 1 else _QUEUE, lanes=lanes if lanes > 1 else None)
 
     def _tell_chosen(self, group: _Group) -> None:
@@ -355,10 +455,12 @@ class _Sweep:
 
     def _batch(self) -> int:
         """Trials that are asked for at once, where lanes are free for them."""
-        wanted = self.study.wanted or 1
+        wanted = -(-(self.study.wanted or 1) // self.workers)
         return max(8, -(-wanted // _BATCH_SHARE)) if self.begun.searcher not in BY_NUMBER else wanted
 
-    def _actions(self, group: _Group) -> Actions:
+    def _actions(self, group: _Group, devices: Sequence[Any]) -> Actions:
+        """What a pool on these devices does to the world, one pool at a time."""
+
         def more(free: int) -> list[Trial]:
             others = max((len(g.waiting) for g in self.groups.values() if g is not group), default=0)
             ahead = self._ahead(group, free)
@@ -366,15 +468,26 @@ class _Sweep:
                 self._ask(ahead - len(group.waiting))
             taken = [group.waiting.popleft() for _ in range(min(free, len(group.waiting)))]
             group.told["trials"] += len(taken)
+            place = ", ".join(map(str, devices))
+            group.told["devices"][place] = group.told["devices"].get(place, 0) + len(taken)
             return taken
 
         return Actions(
-            more=more,
-            done=self._done,
-            look=self._look,
+            more=self._alone(more),
+            done=self._alone(self._done),
+            look=self._alone(self._look),
             explore=self._explore,
-            smaller=lambda lanes: self._smaller(group, lanes),
+            smaller=lambda lanes: self._smaller(group, lanes, devices),
         )
+
+    def _alone(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function for several threads, of which one at a time is in it."""
+
+        def alone(*arguments: Any) -> Any:
+            with self.lock:
+                return function(*arguments)
+
+        return alone
 
     def _explore(self, loser: Trial, winner: Trial) -> Trial:
         """The winner's settings, each number a little changed, and the loser's seed."""
@@ -382,26 +495,22 @@ class _Sweep:
         settings |= {path: loser.settings[path] for path in ("seed",) if path in loser.settings}
         return loser._replace(experiment=assigned(self.begun.experiment, settings), settings=settings)
 
-    def _smaller(self, group: _Group, lanes: int) -> Program:
+    def _smaller(self, group: _Group, lanes: int, devices: Sequence[Any]) -> Program:
         """The program for fewer lanes of a group, compiled once."""
         assert group.chosen is not None
-        if lanes not in group.smaller:
-            group.smaller[lanes] = Program(
-                group.admitted,
-                lanes=lanes,
-                together=group.chosen.program.together,
-                devices=group.chosen.program.devices,
-                figures=group.chosen.program.figures,
-            )
-            self.record.spent["compiling"] += group.smaller[lanes].compile_seconds
-        return group.smaller[lanes]
+        key = (devices[0], lanes)
+        if key not in group.smaller:
+            group.smaller[key] = group.chosen.program.like(lanes=lanes, devices=devices)
+            self.record.spent["compiling"] += group.smaller[key].compile_seconds
+        return group.smaller[key]
 
     def _ahead(self, group: _Group, free: int) -> int:
         """Trials to ask for when some lanes are free: more than these where they are short and nothing is learned."""
-        pool = group.pool
-        if self.begun.searcher not in BY_NUMBER or pool is None or not pool.seconds_a_step:
+        known = [pool for pool in group.pools if pool.seconds_a_step]
+        if self.begun.searcher not in BY_NUMBER or not known:
             return free
-        seconds = pool.seconds_a_step * group.admitted.total / len(pool.lanes)
+        pool = known[0]
+        seconds = (pool.seconds_a_step or 0.0) * group.admitted.total / len(pool.lanes)
         return max(free, min(_AHEAD, int(_AHEAD_SECONDS / max(seconds, 1e-9))))
 
     def _ask(self, count: int) -> None:
@@ -469,10 +578,23 @@ class _Sweep:
         now = time.monotonic()
         if now - self.looked >= _LOOK_SECONDS:
             self.looked = now
-            self.study.beat()
+            self._share()
             if figures := self.record.write_if_cheap():
                 self.show(figures)
         return bool(self.signals.received)
+
+    def _share(self) -> None:
+        """Gives back what waits beyond this worker's share, once there are more workers than were known of."""
+        workers = max(self.given["workers"], self.study.workers())
+        if workers <= self.workers:
+            self.workers = workers
+            return
+        self.workers = workers
+        waiting = [trial.number for group in self.groups.values() for trial in group.waiting]
+        kept = set(waiting[: -(-len(waiting) // workers)])
+        kept |= set(self.study.give_back(number for number in waiting if number not in kept))
+        for group in self.groups.values():
+            group.waiting = collections.deque(trial for trial in group.waiting if trial.number in kept)
 
 
 def _value(figures: dict[str, dict[str, float]], objective: Objective) -> float:

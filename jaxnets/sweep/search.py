@@ -128,6 +128,7 @@ class Study:
         self._lock = threading.RLock()
         self._depth = 0
         self._ids: dict[int, int] = {}  # number -> Optuna's id, of the trials that this worker was given
+        self._claimed: set[int] = set()  # those of them that were another's before
         self._points = draws.grid(space) if searcher == "grid" else None
         self._grid_from = 0  # the number of the grid's first trial
         self._names: dict[str, str] = {}  # path -> name in the storage
@@ -196,6 +197,31 @@ class Study:
         """How many trials the study shall have; None if nobody said."""
         with self._at_work():
             return self._attributes().get(_WANTED)
+
+    def give_back(self, numbers: Iterable[int]) -> list[int]:
+        """Lets others have trials that were asked for and not begun; returns those that stay with this worker."""
+        kept = []
+        with self._at_work(), self._storage.batch():
+            for number in numbers:
+                if number in self._claimed or number not in self._ids:  # a claim cannot be taken back
+                    kept.append(number)
+                else:
+                    self._put_back(self._storage.optuna.get_trial(self._ids.pop(number)))
+        return kept
+
+    def workers(self) -> int:
+        """How many work on the study now, this one among them, as far as it is known here."""
+        with self._at_work():
+            signs = self._attributes()
+            known = [name.partition(":")[2] for name in signs if name.startswith(f"{_WORKER}:")]
+            others = [one for one in known if one != self.worker and not self._is_gone(one, signs)]
+        return 1 + len(others)
+
+    def others_run(self) -> int:
+        """How many trials other workers have, those of a worker that is gone among them."""
+        with self._at_work():
+            running = [trial for trial in self._trials() if trial.state.name == "RUNNING"]
+            return sum(trial.number not in self._ids for trial in running)
 
     def beat(self) -> None:
         """A sign of life, for workers on other machines; asking and telling give it as well."""
@@ -302,6 +328,7 @@ class Study:
         trials = [one for one in trials if one.state is TrialState.RUNNING or one.state is TrialState.WAITING]
         for trial, claim in self._orphans(trials):
             if self._claims.add(trial.number, claim, self.worker):
+                self._claimed.add(trial.number)
                 yield trial
         for trial in trials:
             if trial.state is TrialState.WAITING and trial.number < limit and self._take(trial):

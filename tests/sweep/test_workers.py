@@ -1,0 +1,155 @@
+"""Several workers on one sweep: started by hand or by one command, killed, told to end, with clocks that jump."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from processes import all_gone
+
+from jaxnets.sweep import Log
+from jaxnets.sweep.search import Objective, Study
+
+CONFIG = """
+from jaxnets import Data, Experiment, Loop
+from jaxnets.models import MLP
+from jaxnets.optim import AdamW
+from jaxnets.sweep import Log
+
+experiment = Experiment(
+    data=Data(source="wine", batch_size=16), model=MLP(widths=(8,)), optim=AdamW(lr=1e-2),
+    loop=Loop(steps=STEPS, log_every=1000, eval_every=1000, save_every=3000, monitor="nll"),
+)
+space = {"optim.lr": Log(1e-3, 1e-1)}
+"""
+CLOCK = """
+import random, time
+begin, leap = time.time, random.Random(LEAP)
+time.time = lambda: begin() + leap.uniform(-1e8, 1e8)
+"""  # which every Python of that path imports as it starts
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """Begins `jaxnets sweep` in a process of its own, killed on the way out if it still runs."""
+    begun = []
+
+    def begin(*words, steps=3000, **variables):
+        (tmp_path / "c.py").write_text(CONFIG.replace("STEPS", str(steps)))
+        command = [sys.executable, "-m", "jaxnets.cli", "sweep", "c.py", "--name", "s", "--searcher", "random", *words]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        begun.append(subprocess.Popen(command, cwd=tmp_path, env={**os.environ, **variables}, **pipes))
+        return begun[-1]
+
+    yield begin
+    for process in begun:
+        process.kill()
+        process.communicate()
+
+
+def journal(folder):
+    path = folder / "sweeps" / "s" / "study.journal"
+    return path.read_text(errors="replace") if path.exists() else ""
+
+
+def wait_for(condition, process, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end and process.poll() is None, process.communicate()
+        time.sleep(0.02)
+
+
+def figures_of(folder):
+    return json.loads((folder / "sweeps" / "s" / "sweep.json").read_text())
+
+
+def assert_whole(figures, trials):
+    """Every trial was done, once, and what workers know of their programs is there."""
+    assert [one["number"] for one in figures["trials"]] == list(range(trials))
+    assert {one["state"] for one in figures["trials"]} == {"complete"}
+    assert sum(group["trials"] for group in figures["groups"]) >= trials
+
+
+def test_two_that_are_started_by_hand_share_the_trials_whatever_their_clocks_say(sweep, tmp_path):
+    paths = []
+    for leap in range(2):
+        (tmp_path / f"clock{leap}").mkdir()
+        (tmp_path / f"clock{leap}" / "sitecustomize.py").write_text(CLOCK.replace("LEAP", str(leap)))
+        paths.append(os.pathsep.join([str(tmp_path / f"clock{leap}"), os.environ.get("PYTHONPATH", "")]))
+    words = ("--trials", "16", "--form", "queue")
+    both = [sweep(*words, steps=30_000, PYTHONPATH=path) for path in paths]
+    for process in both:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+    figures = figures_of(tmp_path)
+    assert_whole(figures, 16)
+    assert sum(group["trials"] for group in figures["groups"]) == 16  # none was trained twice
+    assert figures["workers"] == 2 and min(Counter(one["worker"] for one in figures["trials"]).values()) > 1
+
+
+DEVICES = """
+import jax
+from small import experiment, loop
+from jaxnets.sweep import Log, form, sweep
+
+made = experiment(loop=loop(steps=9, log_every=3, eval_every=3, save_every=9, dispatch="block"))
+assert len(jax.local_devices()) == 2
+for name, most, how in (("long", 1, {}), ("short", 4, {"stopping": "asha"})):
+    form._MOST_IN_A_CALL = most
+    sweep(made, {"optim.lr": Log(1e-3, 1e-1)}, name=name, trials=24, searcher="random", form="queue", **how)
+"""
+
+
+def test_a_queue_has_a_trial_on_each_device_of_the_process(tmp_path, monkeypatch):
+    """Two virtual devices of the CPU; trials so short that several are in a call."""
+    (tmp_path / "script.py").write_text(DEVICES)
+    paths = os.pathsep.join(sys.path)
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "PYTHONPATH": paths}
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, env={**os.environ, **flags}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("on 1 more device") == 2
+    for name, lanes in (("long", 0), ("short", 4)):
+        figures = json.loads((tmp_path / "sweeps" / name / "sweep.json").read_text())
+        [group] = figures["groups"]
+        assert group["lanes"] == lanes and sum(group["devices"].values()) == 24
+        assert len(group["devices"]) == 2 and min(group["devices"].values()) > 0
+        assert {one["state"] for one in figures["trials"]} <= {"complete", "pruned"}
+
+
+def test_of_three_workers_one_is_killed_and_the_others_take_its_trials(sweep, tmp_path):
+    process = sweep("--trials", "15", "--form", "queue", "--workers", "3", steps=6000)
+    wait_for(lambda: journal(tmp_path).count('"state":1') >= 2, process)
+    victim = workers_of(process)[1]
+    os.kill(victim, signal.SIGKILL)
+    out, errors = process.communicate(timeout=400)
+    assert process.returncode == 0, out + errors
+    assert "worker 1 of 3 was killed by signal 9 (SIGKILL): what it had not told is taken by the others" in out
+    assert_whole(figures_of(tmp_path), 15)
+    assert out.count("trials (15 complete)") == 1 and "[0] " in out  # one result, and what each worker says
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["term", "int"])
+def test_workers_that_are_told_to_end_keep_what_is_done(number, sweep, tmp_path):
+    words = ("--trials", "+200", "--form", "queue", "--workers", "2")
+    process = sweep(*words)
+    wait_for(lambda: journal(tmp_path).count('"state":1') >= 2, process)
+    workers = workers_of(process)
+    process.send_signal(number)
+    out, errors = process.communicate(timeout=100)
+    assert process.returncode == 128 + number, out + errors
+    assert all_gone(workers)
+    figures = figures_of(tmp_path)
+    assert figures["wanted"] == 200  # and not twice as many
+    assert 2 <= sum(one["state"] == "complete" for one in figures["trials"]) < 200
+
+
+def workers_of(process):
+    """The pids of its workers, in order, once all are there."""
+    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
