@@ -427,8 +427,8 @@ def _check_augment(experiment: Experiment, schema: Schema) -> None:
         together = [f"data.augment.{i} {variant_name(type(s))}" for i, s in enumerate(stages) if isinstance(s, _MIXING)]
         if together:
             raise ConfigError(
-                f"{together[0]} mixes or repeats examples, but an image of {schema.source} goes with its text; use what "
-                "changes each image alone: crop, colorjitter, randaugment"
+                f"{together[0]} mixes or repeats examples, but an image of {schema.source} goes with its text; use "
+                "what changes each image alone: crop, colorjitter, randaugment"
             )
         schema = schema.half("image")
     if stages and schema.input_kind in ("token", "text", "window"):

@@ -548,13 +548,13 @@ def _check_joint(experiment: Experiment, accumulate: int) -> None:
     if accumulate > 1 or experiment.plan.mode == "pmap":
         path, remedy = ("optim.accumulate", "1") if accumulate > 1 else ("plan.mode", "jit")
         raise ConfigError(
-            f"{path} {accumulate if accumulate > 1 else 'pmap'} takes a batch in parts, but the loss of task contrastive "
-            f"is of a whole one; set {path} to {remedy}"
+            f"{path} {accumulate if accumulate > 1 else 'pmap'} takes a batch in parts, but the loss of task "
+            f"contrastive is of a whole one; set {path} to {remedy}"
         )
     if experiment.data.batch_size < 2:
         raise ConfigError(
-            f"data.batch_size {experiment.data.batch_size} leaves task contrastive nothing to tell a pair from; give at "
-            "least 2"
+            f"data.batch_size {experiment.data.batch_size} leaves task contrastive nothing to tell a pair from; give "
+            "at least 2"
         )
     if not experiment.task.recall or list(experiment.task.recall) != sorted(set(experiment.task.recall)):
         raise ConfigError(f"task.recall {experiment.task.recall} does not rise; give numbers in order, as in 1,5")

@@ -191,8 +191,8 @@ def predict(run_dir: Path | str, inputs: Any, *, batch_size: int = 256) -> dict[
     texts a list of them. One on time series takes a table, too, and forecasts what comes behind the last row with a
     target of each series, in the order of their names; rows behind it say what is known ahead.
 
-    A run on pairs takes {"image": (n …), "text": m of them} or one of the two, and gives embeddings; of both it tells how
-    alike they are: similarity (n m), a cosine, and probabilities (n m) of the texts for each image.
+    A run on pairs takes {"image": (n …), "text": m of them} or one of the two, and gives embeddings; of both it tells
+    how alike they are: similarity (n m), a cosine, and probabilities (n m) of the texts for each image.
 
     Tokens (b t) with t up to the run's context give the probabilities of the token after each. Raises DataError if the
     inputs are none, or are not what the run was trained on: shape, NaN, images that are not whole 0..255, tokens.
@@ -241,7 +241,9 @@ def _halves(inputs: Any, schema: Schema) -> dict[str, Any]:
     """Raw images and texts, of which there may be different numbers, or one kind alone."""
     if not isinstance(inputs, dict) or not inputs or not set(inputs) <= set(data.HALVES):
         keys = ", ".join(map(str, inputs)) if isinstance(inputs, dict) else type(inputs).__name__
-        raise DataError(f"the inputs are {keys or 'empty'}; this run takes {{'image': …, 'text': …}}, or one of the two")
+        raise DataError(
+            f"the inputs are {keys or 'empty'}; this run takes {{'image': …, 'text': …}}, or one of the two"
+        )
     return {name: raw_inputs(inputs[name], schema.half(name)) for name in data.HALVES if name in inputs}
 
 

@@ -130,7 +130,9 @@ def _column(config: Data, name: str) -> str:
     path = locate(name) if "," not in name and "*" not in name else files_of("pairs", name)["train"][0]
     if path is None or path.suffix.lower() not in reading.SUFFIXES:
         allowed = ", ".join(reading.SUFFIXES)
-        raise DataError(f"pairs:{name}: there is no such table here or in JAXNETS_DATA; give one that ends in {allowed}")
+        raise DataError(
+            f"pairs:{name}: there is no such table here or in JAXNETS_DATA; give one that ends in {allowed}"
+        )
     names = reading.header(path)
     for key, wanted in (("data.texts.column", config.texts.column), ("data.images.column", config.images.column)):
         if wanted is not None and wanted not in names:

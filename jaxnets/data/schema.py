@@ -19,7 +19,6 @@ from jaxnets.data.timeseries.config import Fitting
 from jaxnets.data.timeseries.fitting import scaled, scaled_shapes
 from jaxnets.errors import DataError
 
-
 HALVES: tuple[Literal["image", "text"], ...] = ("image", "text")  # of a pair
 
 

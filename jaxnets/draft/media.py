@@ -64,13 +64,11 @@ def pairs(found: Found) -> Outline:
     reasons = {
         "data.context": "words that are seen of a text; all of almost every one",
         "data.images": "cut and scaled to one square while training",
-        "data.texts": f"{text} holds them; words and signs between blanks are tokens: words, of the extra text, is finer",
+        "data.texts": f"{text} holds them; what is between blanks is a token; words, of the extra text, is finer",
         "data.valid": "share that chooses the best weights",
         "data.test": "share that is tested on; of images, so that none is in two splits",
     }
-    experiment = Experiment(
-        data=data, model=chosen.model, task=Contrastive(), optim=chosen.optim, loop=chosen.loop
-    )
+    experiment = Experiment(data=data, model=chosen.model, task=Contrastive(), optim=chosen.optim, loop=chosen.loop)
     count = len(set(whole.images.tolist()))
     title = f"{found.name}: which of {len(whole.rows):,} texts goes with which of {count:,} pictures ({column})."
     lines = [f"then jaxnets predict runs/{found.name} PICTURE --text 'ONE TEXT' --text 'ANOTHER'"]

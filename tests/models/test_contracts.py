@@ -251,7 +251,9 @@ def test_a_config_has_the_keywords_of_its_factory(config):
     assert keywords == {name: getattr(default, name) for name in config.__dataclass_fields__}
 
 
-DROPPED = ["mlp", "cnn", "vit", "gpt", "tabular_mlp", "ft_transformer", "text_encoder", "patchtst", "tsmixer", "two_tower"]
+DROPPED = [
+    "mlp", "cnn", "vit", "gpt", "tabular_mlp", "ft_transformer", "text_encoder", "patchtst", "tsmixer", "two_tower",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", DROPPED)
