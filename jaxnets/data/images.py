@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import threading
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -52,6 +53,7 @@ class RowGroups:
         self.paths, self.pool = paths, pool
         self.labels, self.groups = _scan(paths)
         self.starts = np.cumsum([0, *(group.rows for group in self.groups)])
+        self._starts: list[int] = self.starts.tolist()
         mean_rows = max(1.0, float(self.starts[-1]) / max(1, len(self.groups)))
         self._held: OrderedDict[int, Future[Any]] = OrderedDict()
         self._most_held = 2 * math.ceil(pool / mean_rows) + 2
@@ -73,8 +75,8 @@ class RowGroups:
         return f"{self.groups[number].path}, row {self.groups[number].first + within}"
 
     def _place(self, row: int) -> tuple[int, int]:
-        number = int(np.searchsorted(self.starts, row, side="right")) - 1
-        return number, row - int(self.starts[number])
+        number = bisect_right(self._starts, row) - 1
+        return number, row - self._starts[number]
 
     def _group(self, number: int) -> Any:
         """The encoded images of a row group; whoever asks first reads it, the others wait."""
