@@ -46,13 +46,13 @@ def run(
         raise MissingExtra("ray", extra="ray", purpose="for --on ray") from error
     with _connected(ray, address), asked_to_end() as asked:
         _check_resources(ray, cpus, gpus)
-        task = ray.remote(_worker).options(
+        task = ray.remote(
             num_cpus=cpus,
             num_gpus=gpus,
             max_retries=retries,
             max_calls=1,  # a process of its own, as its JAX is set up for it
             runtime_env={"env_vars": _variables(cpus)},
-        )
+        )(_worker)
         running = {task.remote(list(words), os.getcwd()): index for index in range(workers)}
         return _wait(ray, running, workers, asked, say, look)
 

@@ -23,7 +23,7 @@ import numpy as np
 from jaxnets.errors import UsageError, near
 from jaxnets.sweep import draws
 from jaxnets.sweep import space as spaces
-from jaxnets.sweep.claims import Claims
+from jaxnets.sweep.claims import Claims, quiet
 from jaxnets.sweep.space import Choice, Space, active, ordered
 from jaxnets.sweep.storage import Storage, needed, open_storage, told
 from jaxnets.sweep.workers import Beats, is_dead, this_process
@@ -248,7 +248,7 @@ class Study:
             optuna.study.StudyDirection.MAXIMIZE if one.larger_is_better else optuna.study.StudyDirection.MINIMIZE
             for one in self.objectives
         ]
-        with _quiet(), contextlib.suppress(optuna.exceptions.DuplicatedStudyError):
+        with quiet(), contextlib.suppress(optuna.exceptions.DuplicatedStudyError):
             self._storage.optuna.create_new_study(directions, self.name)
         self._id = self._storage.optuna.get_study_id_from_name(self.name)
         there = self._storage.optuna.get_study_directions(self._id)
@@ -563,16 +563,3 @@ def _record(trial: Any, paths: Mapping[str, str]) -> Record:
     states = {optuna: word for word, optuna in _STATES.items()}
     settings = {paths.get(name, name): value for name, value in trial.params.items()}
     return Record(trial.number, states[trial.state.name], settings, trial.values, trial.user_attrs.get(_TOLD, {}))
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without Optuna's word about a study that was made."""
-    import optuna
-
-    level = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(level)

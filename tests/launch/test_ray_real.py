@@ -67,9 +67,10 @@ def sweep(cluster, tmp_path):
         process.wait()
 
 
-def until(holds, folder):
+def until(holds, folder, process=None):
     end = time.monotonic() + PATIENCE
     while not holds():
+        assert process is None or process.poll() is None, (folder / "said").read_text()
         assert time.monotonic() < end, (folder / "said").read_text()
         time.sleep(0.1)
 
@@ -98,13 +99,12 @@ def assert_whole(folder, trials):
 
 def test_workers_and_nodes_that_die_are_replaced_and_the_sweep_is_whole(cluster, sweep, tmp_path):
     process = sweep("--trials", "30")
-    until(lambda: done(tmp_path) >= 2 and len(workers()) == 2, tmp_path)
+    until(lambda: done(tmp_path) >= 2 and len(workers()) == 2, tmp_path, process)
     nodes = {node.all_processes["raylet"][0].process.pid: node for node in cluster.worker_nodes}
     [victim] = [pid for pid, raylet in workers().items() if raylet in nodes]
     before = set(workers())
     os.kill(victim, signal.SIGKILL)  # the worker: Ray starts another
-    until(lambda: len(set(workers()) - before) == 1 or process.poll() is not None, tmp_path)
-    assert process.poll() is None, (tmp_path / "said").read_text()
+    until(lambda: len(set(workers()) - before) == 1, tmp_path, process)
     [node] = nodes.values()
     cluster.remove_node(node, allow_graceful=False)  # its node: the retry waits for a place, the other worker goes on
     cluster.add_node(num_cpus=1)
@@ -116,7 +116,7 @@ def test_workers_and_nodes_that_die_are_replaced_and_the_sweep_is_whole(cluster,
 
 def test_a_driver_that_is_told_to_end_hands_it_on(sweep, tmp_path):
     process = sweep("--trials", "400")
-    until(lambda: done(tmp_path) >= 2, tmp_path)
+    until(lambda: done(tmp_path) >= 2, tmp_path, process)
     process.send_signal(signal.SIGTERM)
     until(lambda: process.poll() is not None, tmp_path)
     assert process.returncode == 143, (tmp_path / "said").read_text()
