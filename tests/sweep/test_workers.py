@@ -245,3 +245,30 @@ def fixed_of(made):
 def test_workers_that_cannot_be_are_told(words, expected, capsys):
     assert cli.main(["sweep", "c.py", "--trials", "3", *words]) == 2
     assert expected in capsys.readouterr().err
+
+
+JOINED = """
+import jax
+jax.distributed.initialize()
+from small import experiment, loop
+from jaxnets.sweep import Log, sweep
+
+made = experiment(loop=loop(steps=900, log_every=300, eval_every=300, save_every=900, dispatch="block"))
+print("devices", len(jax.devices()), len(jax.local_devices()), flush=True)
+sweep(made, {"optim.lr": Log(1e-3, 1e-1)}, name="s", trials=32, searcher="random", form="lanes", lanes=4, workers=2)
+"""
+
+
+@pytest.mark.slow
+def test_processes_that_a_script_has_joined_are_workers_with_their_own_devices(tmp_path):
+    """Two processes with two devices each: lanes are on all four, and no process waits for another's step."""
+    (tmp_path / "script.py").write_text(JOINED)
+    command = [sys.executable, "-m", "jaxnets.cli", "launch", "local", "--processes", "2", "--devices-per-process", "2"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [*command, "--", "script.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=400
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("devices 4 2") == 2 and done.stdout.count("4 lanes on 2 device(s)") == 2
+    assert_whole(figures_of(tmp_path), 32)
+    assert figures_of(tmp_path)["workers"] == 2
