@@ -56,7 +56,19 @@ def _pair(runs: Sequence[Folder], number: int, other: int) -> Pair | None:
 
 
 def _rows(run: Folder, rows: np.ndarray) -> dict[str, np.ndarray]:
-    kept = ("loss", "class", "probabilities", "value", "target", "labels", "hits", "true", "found", "embedding", "similarity")
+    kept = (
+        "loss",
+        "class",
+        "probabilities",
+        "value",
+        "target",
+        "labels",
+        "hits",
+        "true",
+        "found",
+        "embedding",
+        "similarity",
+    )
     return {name: run.table[name][rows] for name in (*kept, *intervals.levels(run.table)) if name in run.table}
 
 

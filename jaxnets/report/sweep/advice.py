@@ -17,7 +17,7 @@ from jaxnets.report.sweep.folder import HOME, Sweep
 from jaxnets.report.sweep.spread import groups, is_seed, pooled
 
 LEAST = 20  # trials that ended, below which nothing is said of the space
-_BEST = 5  # trials, at least, that are called the best
+_BEST, _MOST = 5, 50  # trials, at least and at most, that are called the best
 _EDGE = 0.1  # of an axis
 _NOTHING = 0.02  # of the variance: a dimension without importance
 _SURE = 0.01  # of chance alone, at most
@@ -114,7 +114,9 @@ def _of_dimension(sweep: Sweep, path: str, dimension: Dimension, share: float | 
     places = np.array([dimension.scale.place(value) for value in sweep.settings(path)])
     known = sweep.ended() & np.isfinite(places)
     order = [place for place in sweep.order().tolist() if known[place]]
-    best = places[order[: max(_BEST, math.ceil(known.sum() / 10))]]  # whatever was stopped early was not among them
+    best = places[
+        order[: min(_MOST, max(_BEST, math.ceil(known.sum() / 10)))]
+    ]  # whatever was stopped early was not among them
     distinct = len(np.unique(places[known]))
     if known.sum() < LEAST or len(best) < _BEST or distinct < (_DISTINCT if dimension.numeric else 2):
         return

@@ -22,7 +22,7 @@ TRUSTED = 0.3  # R² of a forest, below which nothing is concluded from it
 _SLICES, _CONTOURS = 12, 6
 _FAINT = 0.05  # of the variance, below which a pair is not drawn
 _POINTS = 400_000  # of all curves together
-_SPREAD = 20.0  # largest over least value, from which an axis is logarithmic
+_FALL = 6.0  # largest over least value, from which the axis of curves is logarithmic
 _MIDDLES = (np.arange(GRID) + 0.5) / GRID
 LEGEND = (
     ("c0", "finished"), ("c2", "best tenth"), ("c3", "best"), ("soft", "pruned"), ("c1", "failed ✕"),
@@ -108,13 +108,16 @@ def _apart(sweep: Sweep, path: str) -> np.ndarray:
     return np.random.default_rng(list(sweep.space).index(path)).uniform(-width / 2, width / 2, len(sweep.trials))
 
 
-def _scale(values: np.ndarray, larger: bool) -> Scale:
-    """From the best to the worst value, without those that are far worse than most, which stand at the edge."""
+def _scale(values: np.ndarray, larger: bool, *, spread: float = 20.0) -> Scale:
+    """From the best to the worst value, without those that are far worse than most, which stand at the edge.
+
+    spread: most values over the least, from which the axis is logarithmic
+    """
     values = values[np.isfinite(values)]
     if not len(values):
         return Scale(0.0, 1.0)
     low, high = float(values.min()), float(values.max())
-    logarithmic = low > 0 and not larger and np.quantile(values, 0.9) > _SPREAD * low
+    logarithmic = low > 0 and not larger and np.quantile(values, 0.9) > spread * low
     turned = np.log(values) if logarithmic else values
     first, third = np.quantile(turned, [0.25, 0.75])
     fence = 3 * float(third - first)
@@ -205,7 +208,7 @@ def _curves(found: Study) -> str:
     most = min(200, max(12, _POINTS // len(trials)))
     kept = [_thinned(points, most) for points in curves]
     objective = found.sweep.objectives[0]
-    y = _scale(np.concatenate([points[:, 1] for points in kept]), objective.larger)
+    y = _scale(np.concatenate([points[:, 1] for points in kept]), objective.larger, spread=_FALL)
     x = Scale(0.0, longest)
     placed = [np.array([(x.place(a), y.place(b)) for a, b in curve.tolist()], float).reshape(-1, 2) for curve in kept]
     words = f"valid {objective.figure.rpartition('.')[2].replace('_', ' ')}"
