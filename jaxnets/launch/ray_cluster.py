@@ -85,8 +85,8 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
         ray.init(address=address, log_to_driver=True, include_dashboard=False if address is None else None)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         raise UsageError(
-            f"the Ray cluster {address or os.environ.get('RAY_ADDRESS', 'of this machine')} cannot be reached ({error}); "
-            "give --address HOST:PORT of one that runs, as ray start --head says it"
+            f"the Ray cluster {address or os.environ.get('RAY_ADDRESS', 'of this machine')} cannot be reached "
+            f"({error}); give --address HOST:PORT of one that runs, as ray start --head says it"
         ) from error
     try:
         yield

@@ -6,8 +6,6 @@ that is all that is needed for others to agree: claims are trials of a study of 
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 from jaxnets.sweep.storage import quiet
@@ -60,16 +58,3 @@ class Claims:
                 return self._storage.create_new_study([optuna.study.StudyDirection.MINIMIZE], self._name)
         except optuna.exceptions.DuplicatedStudyError:
             return self._storage.get_study_id_from_name(self._name)
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Without Optuna's word about a study that was made."""
-    import optuna
-
-    level = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(level)

@@ -23,7 +23,7 @@ import numpy as np
 from jaxnets.errors import UsageError, near
 from jaxnets.sweep import draws
 from jaxnets.sweep import space as spaces
-from jaxnets.sweep.claims import Claims, quiet
+from jaxnets.sweep.claims import Claims
 from jaxnets.sweep.space import Choice, Space, active, ordered
 from jaxnets.sweep.storage import Storage, needed, open_storage, quiet, told
 from jaxnets.sweep.workers import Beats, is_dead, this_process

@@ -127,6 +127,17 @@ def test_a_driver_that_is_told_to_end_hands_it_on(sweep, tmp_path):
 
 def test_what_the_cluster_has_not_is_told(cluster, tmp_path):
     (tmp_path / "c.py").write_text(CONFIG)
-    words = ("sweep", tmp_path / "c.py", "--trials", "2", "--sweep-dir", tmp_path / "s", "--on", "ray", "--workers", "1")
+    words = (
+        "sweep",
+        tmp_path / "c.py",
+        "--trials",
+        "2",
+        "--sweep-dir",
+        tmp_path / "s",
+        "--on",
+        "ray",
+        "--workers",
+        "1",
+    )
     code, _, errors = command(*words, "--address", cluster.address, "--gpus", "1")
     assert code == 2 and "no node of the Ray cluster has --cpus 1 and --gpus 1" in errors
