@@ -1,9 +1,9 @@
 """What does a searcher find, and after how many trials? TPE, CMA-ES and random on recipes of ours.
 
-Each is a sweep of a recipe with few steps a trial, over learning rate, weight decay, label smoothing and dropout, judged
-by nll on valid; its seed is the repeat's, for the searcher alone, so that all see the same function. Printed: the best
-so far after some shares of the trials, and in how many repeats a searcher ended below random. The means of the curves
-are drawn into a page.
+Each is a sweep of a recipe with few steps a trial, over learning rate, weight decay, label smoothing and dropout,
+judged by nll on valid; the repeats differ in the searcher's seed alone, so that all see the same function. Printed: the
+best so far after some shares of the trials, and in how many repeats a searcher ended below random. The means of the
+curves are drawn into a page.
 
     python experiments/searcher_benchmark.py [--repeats 20] [--trials 64] [--steps 100] [--only wine_mlp] [--out PAGE]
 """
