@@ -123,8 +123,8 @@ def _found(asked: str, answers: str, k: int, found: PyTree, /) -> float:
     if not len(weight):
         return float("nan")
     same = np.asarray(found["same"])[there] if "same" in found else np.arange(len(weight))[:, None]
-    ahead = wrong_ahead(*(np.asarray(found[name], np.float64)[there] for name in (asked, answers)), same)
-    return float(np.average(ahead < k, weights=weight))
+    questions, known = (np.asarray(found[name], np.float64)[there] for name in (asked, answers))
+    return float(np.average(wrong_ahead(questions, known, same) < k, weights=weight))
 
 
 def wrong_ahead(questions: np.ndarray, answers: np.ndarray, same: np.ndarray) -> np.ndarray:
