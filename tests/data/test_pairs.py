@@ -178,10 +178,9 @@ def test_a_table_without_paths_is_named(place):
 
 
 def test_a_mixture_of_pairs_is_refused(place):
-    source = table(place, [f"{number}.png,{number}" for number in range(COUNT)])
-    (place / "other.csv").write_text((place / "table.csv").read_text())
+    one, other = (f"synthetic:captions/16x16/{count}" for count in (20, 30))
     with pytest.raises(DataError, match="mixes pairs, whose numbers say in their own source alone what is shared"):
-        load(data(f"mixture:1*{source} + 1*pairs:{place}/other.csv"))
+        load(data(f"mixture:1*{one} + 1*{other}"))
 
 
 def test_plain_tokens_are_what_stands_between_blanks_in_the_train_split(place):
