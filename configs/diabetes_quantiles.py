@@ -4,6 +4,7 @@ source    Koenker and Bassett, "Regression Quantiles", 1978, with a multilayer p
 command   jaxnets train configs/diabetes_quantiles.py
 hardware  two CPU cores, a few seconds
 expected  test pinball at most 1.05 × scikit-learn's linear QuantileRegressor (mean over data.split_seed 0 to 4)
+measured  13.60 against 13.25, 1.027 times; of the 90 % intervals 85 % hold
 table     embedded | pinball ≤ 1.05 × linear quantile regression's on the same splits
 """
 

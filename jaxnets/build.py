@@ -233,7 +233,14 @@ def model_batch(experiment: Experiment, schema: Schema, batch: Batch, *, key: Ar
     if key is None or not stages:
         return batch
     moments: dict[str, Any] = {"mean": schema.input_mean, "std": schema.input_std}
+    if schema.target_kind == "mask":
+        moments["outside"] = _outside(experiment)
     return augment(stages, key, batch, num_classes=len(schema.classes), **moments)
+
+
+def _outside(experiment: Experiment) -> int:
+    """The class of what a mask shows beyond its picture: that which does not count, or the first, the background."""
+    return getattr(experiment.task, "ignore_index", None) or 0
 
 
 def _on_raw_data(task: Task, experiment: Experiment, schema: Schema) -> Task:
@@ -443,10 +450,10 @@ def _check_augment(experiment: Experiment, schema: Schema) -> None:
                 f"data.augment.{index} {name} takes {taken}s, but {schema.source} holds {schema.input_kind}s; "
                 "use mixup or repeatedaugmentation"
             )
-        if schema.target_kind == "mask" and not isinstance(stage, ColorJitter | LevelOperation | RepeatedAugmentation):
+        if schema.target_kind == "mask" and isinstance(stage, Mixup):
             raise ConfigError(
-                f"data.augment.{index} {name} moves or hides parts of images, but the masks of {schema.source} stay; "
-                "use colours and levels: colorjitter, posterize, autocontrast, sharpness"
+                f"data.augment.{index} mixup blends pictures, but in the masks of {schema.source} a pixel has one "
+                "class; use cutmix"
             )
         if isinstance(stage, SpectrumOperation) and schema.sound is not None and not schema.sound.mels:
             raise ConfigError(

@@ -22,6 +22,8 @@ from jaxnets.data.pictures import BadPicture, Images, cut
 from jaxnets.data.table.reading import SUFFIXES
 from jaxnets.data.table.source import encode_file
 from jaxnets.data.timeseries.history import encode_history_file
+from jaxnets.data.video.clips import SUFFIXES as VIDEOS
+from jaxnets.data.video.clips import BadClip, Video, read_clip
 from jaxnets.errors import DataError, UsageError
 from jaxnets.files import write_atomically
 
@@ -36,13 +38,13 @@ def predict_files(run_dir: Path, files: list[Path], *, out: Path | None = None, 
     if out is not None and out.suffix not in (".jsonl", ".csv"):
         raise UsageError(f"--out {out} is not allowed; use a file that ends in .jsonl or .csv")
     opened = evaluate.open_run(run_dir)
-    schema, images = opened.schema, images_of(opened)
+    schema, cuts = opened.schema, cuts_of(opened)
     if texts and schema.input_kind != "pair":
         raise UsageError(f"--text is for runs on pairs, but {run_dir} takes {schema.input_kind}s; give a file")
     if schema.input_kind == "pair":
-        rows = list(nearest.rows(run_dir, [*_pairs(opened, files, images), *_asked(texts)]))
+        rows = list(nearest.rows(run_dir, [*_pairs(opened, files, cuts), *_asked(texts)]))
     else:
-        read = [(file, read_inputs(file, schema, images=images)) for file in files]
+        read = [(file, read_inputs(file, schema, cuts=cuts)) for file in files]
         rows = [row for file, inputs in read for row in _rows(file, evaluate.predict(run_dir, inputs), schema, inputs)]
     text = _csv(rows) if out is not None and out.suffix == ".csv" else "".join(json.dumps(row) + "\n" for row in rows)
     if out is None:
@@ -52,41 +54,43 @@ def predict_files(run_dir: Path, files: list[Path], *, out: Path | None = None, 
         print(f"{len(rows)} predictions in {out}")
 
 
-def _pairs(opened: evaluate.Opened, files: list[Path], images: Images | None) -> Iterator[nearest.Given]:
+def _pairs(opened: evaluate.Opened, files: list[Path], cuts: Images | Video | None) -> Iterator[nearest.Given]:
     """What a run on pairs is given: pictures, texts, or tables of both."""
     half = opened.schema.half("image")
     for file in files:
         if file.suffix.lower() in (".npy", *PICTURES):
-            yield nearest.Given(str(file), read_inputs(file, half, images=images), None)
+            yield nearest.Given(str(file), read_inputs(file, half, cuts=cuts), None)
         else:
-            yield nearest.of_table(file, opened, images)
+            yield nearest.of_table(file, opened, cuts if isinstance(cuts, Images) else None)
 
 
 def _asked(texts: Sequence[str]) -> list[nearest.Given]:
     return [nearest.Given("--text", None, list(texts))] if texts else []
 
 
-def images_of(opened: evaluate.Opened) -> Images | None:
-    """How a run cut the pictures that it read while training; None = its source gave pictures of one size."""
-    if re.search(r"(^|[*])(images|hf|pairs):", opened.schema.source) is None:
-        return None
-    if opened.schema.input_kind not in ("image", "pair"):
+def cuts_of(opened: evaluate.Opened) -> Images | Video | None:
+    """How a run cut the pictures or clips that it read while training; None = its source gave all of one size."""
+    kind, source = opened.schema.input_kind, opened.schema.source
+    if kind == "video" and re.search(r"(^|[*])video:", source):
+        return evaluate.experiment_of(opened.settings).data.video
+    if re.search(r"(^|[*])(images|hf|pairs):", source) is None or kind not in ("image", "pair"):
         return None
     return evaluate.experiment_of(opened.settings).data.images
 
 
-def read_inputs(file: Path, schema: Schema, *, images: Images | None = None) -> Any:
+def read_inputs(file: Path, schema: Schema, *, cuts: Images | Video | None = None) -> Any:
     """Raw inputs (b …) of one file, as `schema` wants them; of a text the last tokens that the context holds.
 
-    images: how pictures are cut, so that they are seen as evaluation sees them; None = they are scaled as a whole
+    cuts: of pictures and clips, so that they are seen as evaluation sees them; None = pictures are scaled as a whole,
+        clips are arrays of the shape that the model takes
     """
     try:
-        return evaluate.raw_inputs(_read(file, schema, images), schema)
+        return evaluate.raw_inputs(_read(file, schema, cuts), schema)
     except DataError as error:
         raise error if str(file) in str(error) else DataError(f"{file}: {error}") from error
 
 
-def _read(file: Path, schema: Schema, images: Images | None) -> Any:
+def _read(file: Path, schema: Schema, cuts: Images | Video | None) -> Any:
     if not file.is_file():
         raise DataError(f"{file} is not a file; give .npy, .csv, .parquet, .jsonl or an image")
     suffix = file.suffix.lower()
@@ -96,10 +100,12 @@ def _read(file: Path, schema: Schema, images: Images | None) -> Any:
         return encode_file(file, schema)
     if schema.input_kind == "text" and suffix in text_rows.SUFFIXES:
         return _read_texts(file, schema)
+    if suffix in VIDEOS and isinstance(cuts, Video) and not _is_batch(file, schema):
+        return _read_clip(file, cuts)
     if suffix == ".npy" and schema.input_kind not in ("table", "window"):
         return _read_array(file, schema)
     if suffix in PICTURES and schema.input_kind == "image":
-        return _read_image(file, schema) if images is None else _cut_image(file, images)
+        return _cut_image(file, cuts) if isinstance(cuts, Images) else _read_image(file, schema)
     if suffix in SOUNDS and schema.sound is not None:
         return _read_sound(file, schema.input_shape[0], schema.sound.rate)
     if suffix in (".csv", ".parquet", ".jsonl") and schema.input_kind == "row":
@@ -108,7 +114,7 @@ def _read(file: Path, schema: Schema, images: Images | None) -> Any:
         return _last_tokens(file, schema)
     allowed = {"image": (".npy", *PICTURES), "row": (".npy", ".csv", ".parquet", ".jsonl"), "token": (".npy", ".txt")}
     allowed |= {"table": SUFFIXES, "sound": (".npy", *SOUNDS), "text": (".npy", *text_rows.SUFFIXES)}
-    allowed |= {"window": SUFFIXES, "video": (".npy",)}
+    allowed |= {"window": SUFFIXES, "video": VIDEOS if cuts else (".npy",)}
     raise DataError(f"{file}: this run takes {schema.input_kind}s; give {', '.join(allowed[schema.input_kind])}")
 
 
@@ -135,6 +141,24 @@ def _read_array(file: Path, schema: Schema) -> np.ndarray:
         raise DataError(f"{file} is not a plain array file: {error}") from error
     one = inputs.ndim == 1 if schema.input_kind == "token" else inputs.shape == tuple(schema.input_shape)
     return inputs[None] if one else inputs
+
+
+def _is_batch(file: Path, schema: Schema) -> bool:
+    """Whether a file holds clips of the shape that the model takes, and no video to take one from."""
+    if file.suffix.lower() != ".npy":
+        return False
+    try:
+        shape = np.load(file, mmap_mode="r", allow_pickle=False).shape
+    except (ValueError, EOFError):
+        return False
+    return len(shape) == 5 or shape == tuple(schema.input_shape)
+
+
+def _read_clip(file: Path, cuts: Video) -> np.ndarray:
+    try:
+        return read_clip(file, cuts)[None]
+    except (BadClip, OSError) as error:
+        raise DataError(f"{file}: {error}; give a file that can be played") from error
 
 
 def _cut_image(file: Path, images: Images) -> np.ndarray:

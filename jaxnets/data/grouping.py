@@ -37,27 +37,54 @@ def fitting(words: str, column: Callable[[str], list[Any]]) -> np.ndarray:
     return rows
 
 
-def left_out(config: Data, name: str, values: Sequence[Any]) -> np.ndarray:
-    """The rows of the groups that are tested: those of fold `config.fold`, or drawn ones up to the share `config.test`.
+def left_out(config: Data, name: str, values: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """(test rows, valid rows): whole groups, so that none stands in two splits.
 
-    Groups are dealt to folds the largest first, each to the fold that has the fewest rows, so that with a fold for each
-    group one is left out after the other, in order of name where they are equally large.
+    Tested are the groups of fold `config.fold`, or drawn ones up to the share `config.test`; of the others those that
+    validate are drawn up to the share `config.valid`. At least one group is left to train on. Groups are dealt to folds
+    the largest first, each to the fold that has the fewest rows, so that with a fold for each group one is left out
+    after the other, in order of name where they are equally large. ConfigError if the groups are too few.
     """
     missing = next((row for row, text in enumerate(values) if text is None), None)
     if missing is not None:
         raise DataError(f"{config.source}, row {missing} has no {name}; fill it in, or split by something else")
     groups, rows = np.unique(np.asarray(values, str), return_inverse=True)
     sizes = np.bincount(rows)
-    if len(groups) < (config.folds or 2):
+    _check_enough(config, name, len(groups))
+    everything, validating = np.arange(len(groups)), int(config.valid > 0)
+    if config.folds is None:
+        test = _drawn(sizes, everything, config.test * len(rows), 1 + validating, (config.split_seed, 3))
+    else:
+        test = np.flatnonzero(_dealt(sizes, config.folds) == config.fold)
+    rest = np.setdiff1d(everything, test)
+    if len(rest) <= validating:
         raise ConfigError(
-            f"data.split_by group:{name} has {len(groups)} groups, fewer than {config.folds or 2}; "
-            f"give at most {len(groups)} folds, or another column"
+            f"data.split_by group:{name}: fold {config.fold} leaves one group, {groups[rest[0]]}, to train and to "
+            "validate on; give more folds, or another column"
         )
-    if config.folds is not None:
-        return np.flatnonzero(_dealt(sizes, config.folds)[rows] == config.fold)
-    drawn = np.random.Generator(np.random.Philox([config.split_seed, 3])).permutation(len(groups))
-    before = np.cumsum(sizes[drawn]) - sizes[drawn]
-    return np.flatnonzero(np.isin(rows, drawn[:-1][before[:-1] < config.test * len(rows)]))
+    valid = _drawn(sizes, rest, config.valid * len(rows), 1, (config.split_seed, 4))
+    return np.flatnonzero(np.isin(rows, test)), np.flatnonzero(np.isin(rows, valid))
+
+
+def _check_enough(config: Data, name: str, groups: int) -> None:
+    splits = 1 + int(config.valid > 0) + int(config.test > 0 or config.folds is not None)
+    if groups < (config.folds or 2):
+        raise ConfigError(
+            f"data.split_by group:{name} has {groups} groups, fewer than {config.folds or 2}; "
+            f"give at most {groups} folds, or another column"
+        )
+    if groups < splits:
+        raise ConfigError(
+            f"data.split_by group:{name} has {groups} groups for {splits} splits, each of groups of its own; give "
+            "another column"
+        )
+
+
+def _drawn(sizes: np.ndarray, groups: np.ndarray, rows: float, kept: int, seed: tuple[int, int]) -> np.ndarray:
+    """Groups drawn among `groups` until they hold so many rows, all but `kept` at the most."""
+    order = np.random.Generator(np.random.Philox(list(seed))).permutation(groups)
+    before = np.cumsum(sizes[order]) - sizes[order]
+    return np.asarray(order[: len(order) - kept][before[: len(order) - kept] < rows])
 
 
 def _dealt(sizes: np.ndarray, folds: int) -> np.ndarray:

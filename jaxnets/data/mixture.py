@@ -2,6 +2,7 @@
 
 Which source has its turn, and which of its examples, is a pure function of seed and batch number (see data.order);
 each source runs through its own epochs, however many it takes. Validation and test hold every example of all once.
+Tables have their columns fitted to the train rows of all of them, and are held in memory as they are encoded.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from jaxnets.data.order import CYCLE, Groups, Mixture
 from jaxnets.data.pipeline import gather
 from jaxnets.data.reader import Leaf
 from jaxnets.data.schema import Dataset, Schema, Split
+from jaxnets.data.table import source as table
 from jaxnets.errors import ConfigError, DataError
 from jaxnets.files import fingerprint
 
@@ -70,7 +72,7 @@ def _share(share: str, source: str, name: str) -> float:
 def read(config: Data, name: str, load: Callable[[Data], Dataset]) -> Dataset:
     """The sources of a mixture as one. Raises what they raise, and DataError if their schemas do not agree."""
     sources = sources_of(name)
-    parts = [load(dataclasses.replace(config, source=one.source)) for one in sources]
+    parts = _parts(config, [one.source for one in sources], load)
     schemas = [part.schema for part in parts]
     if schemas[0].input_kind == "pair":
         raise DataError(
@@ -104,6 +106,14 @@ def read(config: Data, name: str, load: Callable[[Data], Dataset]) -> Dataset:
     return Dataset(schema, splits)
 
 
+def _parts(config: Data, sources: Sequence[str], load: Callable[[Data], Dataset]) -> list[Dataset]:
+    """The data sets of the sources; tables are read together, so that their columns are fitted to all of them."""
+    names = [source.partition(":")[2] for source in sources if source.startswith("table:")]
+    if len(names) == len(sources):
+        return table.read_together(config, names)
+    return [load(dataclasses.replace(config, source=source)) for source in sources]
+
+
 def _agree(first: str, one: Schema, second: str, other: Schema) -> None:
     """DataError unless both hold the same kind of examples."""
     for field in dataclasses.fields(Schema):
@@ -112,11 +122,6 @@ def _agree(first: str, one: Schema, second: str, other: Schema) -> None:
         left, right = getattr(one, field.name), getattr(other, field.name)
         if left == right:
             continue
-        if field.name in ("columns", "parts"):
-            raise DataError(
-                f"{first} and {second} are tables, whose columns are fitted to each alone; give one table: of several "
-                "files, as in table:rows_*.csv"
-            )
         raise DataError(
             f"{second} does not agree with {first}: {field.name} {_short(right)} against {_short(left)}; "
             "the sources of a mixture must have one schema"
@@ -171,7 +176,7 @@ def _concatenated(splits: Sequence[Split], reader: Any) -> dict[str, Any]:
     """What all splits hold in memory, example by example; what the reader reads is left out."""
     read = {"tokens"} | (set() if reader is None else set(reader.leaves))
     kept = [{name: array for name, array in split.arrays.items() if name not in read} for split in splits]
-    return jax.tree.map(lambda *arrays: np.concatenate(arrays), *kept)
+    return jax.tree.map(lambda *arrays: np.concatenate([array[:] for array in arrays]), *kept)
 
 
 class Parts:

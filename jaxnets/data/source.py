@@ -82,7 +82,7 @@ class Data:
     most_bad: int = 100  # rows that may be skipped before it stops after all
     target: str | None = None  # the column of a table that is learned, or several with commas between them
     split_by: str = "random"  # or order, sklearn, column:NAME, file:PATH (rows of the test split), where:COLUMN=REGEX
-    # (such rows are the test split), group:COLUMN (whole groups are, one a fold); for tables and files
+    # (such rows are the test split), group:COLUMN (whole groups, one a fold, others for valid); for tables and files
     names: str | None = None  # what the names of files hold, as in {label}_{speaker}_{index}.wav
     checks: Literal["stop", "tell", "off"] = "stop"  # what is found before training: errors stop, are told, or unasked
     columns: Columns = stage(Columns())  # how the columns of a table are read and fitted

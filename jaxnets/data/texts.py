@@ -35,6 +35,8 @@ def read(config: Data, name: str) -> Dataset:
     rows = text_rows.read(config, "texts", name, label=label, bad=bad)
     target = _target(config, rows, label)
     given = target.given & np.array([text is not None for text in rows.texts])
+    for row, word in target.strays.items():
+        bad(rows.where(row), f"label {word!r} is none of the numbers that the others are")
     drawn = np.maximum(target.values, 0) if target.kind == "class" else target.values
     ids = split_rows(config, drawn, target.classes if target.kind == "class" else (), rows.splits)
     ids = {split: own[given[own]] for split, own in ids.items()}

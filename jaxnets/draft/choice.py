@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from jaxnets import models
 from jaxnets.data import Crop, Flip, Shift, SpecAugment
 from jaxnets.loop import Loop
-from jaxnets.models import CNN, GPT, MLP, AudioResNet, ResNet9, ResNet18, TwoTower
+from jaxnets.models import CNN, GPT, MLP, AudioResNet, ResNet9, ResNet18, TwoTower, UNet
 from jaxnets.optim import AdamW, Cosine, OneCycle
 
 
@@ -113,6 +113,25 @@ def for_pairs(rows: int, *, side: int) -> Choice:
             "loop.eval_every": "an epoch",
         },
     )  # fmt: skip
+
+
+def for_masks(rows: int, *, side: int) -> Choice:
+    """For so many train pictures of this size with masks: a small U-Net."""
+    batch_size = 16 if rows >= 32 else max(1, rows // 2)
+    per_epoch = max(1, rows // batch_size)
+    epochs = max(10, min(100, 20_000 // max(1, rows)))
+    return Choice(
+        UNet(width=16, depth=3) if side <= 64 else UNet(width=24, depth=4),
+        AdamW(lr=3e-3, weight_decay=0.01, schedule=Cosine()),
+        Loop(epochs=float(epochs), log_every=50, eval_every=per_epoch, save_every=per_epoch, monitor="miou"),
+        batch_size,
+        {
+            "data.augment": "the masks are mirrored along; leave it out where left and right matter",
+            "model": "small; more width pays on an accelerator",
+            "loop.eval_every": "an epoch",
+        },
+        (Flip(),),
+    )
 
 
 def for_sounds(rows: int) -> Choice:

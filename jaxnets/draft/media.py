@@ -1,7 +1,8 @@
-"""Conclusions about folders of pictures and of sounds, one folder a class, and about tables of pictures and texts."""
+"""Conclusions about folders of pictures and of sounds, pictures with masks, and tables of pictures and texts."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -10,37 +11,45 @@ from typing import Any
 import numpy as np
 
 from jaxnets.config import Experiment
-from jaxnets.data import Audio, Data, Images, Texts, load
+from jaxnets.data import Audio, Data, Dataset, Images, Texts, load
 from jaxnets.data import pairs as data_pairs
 from jaxnets.data.audio.decoding import BadSound, heard
 from jaxnets.data.pictures import BadPicture, opened
 from jaxnets.draft import choice
 from jaxnets.draft.outline import Outline, answered
 from jaxnets.draft.place import Found, pair_columns
-from jaxnets.errors import DataError, UsageError
+from jaxnets.errors import DataError
 from jaxnets.inspection import cheap
-from jaxnets.tasks import Classification, Contrastive
+from jaxnets.tasks import Classification, Contrastive, Segmentation
 
 _LOOKED_AT = 200  # files whose size is asked for, evenly among them
 _SIZES = (32, 64, 128, 224)  # pixels a side that pictures are brought to
-_SHARES = {"valid": 0.1, "test": 0.2}
+_SHARES: dict[str, Any] = {"valid": 0.1, "test": 0.2}
+_CLASSES = Classification(label_smoothing=0.05)
 _MOST_SECONDS = 10.0
 
 
 def pictures(found: Found) -> Outline:
-    """A classifier of picture files. UsageError for masks, DataError naming a file that cannot be read."""
+    """A classifier of picture files, or of each of their pixels. DataError naming a file that cannot be read."""
     side = side_of(_sizes(found.files))
-    chosen = choice.for_pictures(_trained(found), side=side, channels=3)
-    own = {"images": Images(size=side, area=0.35)}
-    return _classifier(found, chosen, own, {"data.images": "cut and scaled to one square while training"}, "a picture")
+    reasons = {"data.images": "cut and scaled to one square while training"}
+    data = Data(source=found.source, images=Images(size=side, area=0.35), **_SHARES)
+    dataset = load(data)
+    if dataset.schema.target_kind == "mask":
+        chosen = choice.for_masks(_trained(dataset), side=side)
+        return _concluded(found, data, dataset, chosen, Segmentation(), reasons, "the class of each pixel of a picture")
+    chosen = choice.for_pictures(_trained(dataset), side=side, channels=3)
+    return _concluded(found, data, dataset, chosen, _CLASSES, reasons, "the class of a picture")
 
 
 def sounds(found: Found) -> Outline:
     """A classifier of sound files. DataError naming a file that cannot be read."""
     audio = _audio(found.files)
-    chosen = choice.for_sounds(_trained(found))
+    data = Data(source=found.source, audio=audio, **_SHARES)
+    dataset = load(data)
+    chosen = choice.for_sounds(_trained(dataset))
     why = f"as most of the files: {audio.rate} samples a second, {audio.seconds:g} seconds"
-    return _classifier(found, chosen, {"audio": audio}, {"data.audio": why}, "a sound")
+    return _concluded(found, data, dataset, chosen, _CLASSES, {"data.audio": why}, "the class of a sound")
 
 
 def pairs(found: Found) -> Outline:
@@ -85,31 +94,34 @@ def side_of(sizes: list[tuple[int, int]]) -> int:
     return min(_SIZES, key=lambda size: abs(size - middle))
 
 
-def _classifier(
-    found: Found, chosen: choice.Choice, own: dict[str, Any], reasons: dict[str, str], what: str
+def _concluded(
+    found: Found,
+    data: Data,
+    dataset: Dataset,
+    chosen: choice.Choice,
+    task: Classification | Segmentation,
+    reasons: dict[str, str],
+    what: str,
 ) -> Outline:
-    batch_size = min(chosen.batch_size, max(1, _trained(found) // 2))
-    data = Data(source=found.source, batch_size=batch_size, augment=chosen.augment, **_SHARES, **own)
-    dataset = load(data)
-    schema = dataset.schema
-    if schema.target_kind == "mask":
-        raise UsageError(f"{found.source} holds pictures with masks; begin with a copy of configs/shapes_unet.py")
+    schema, train = dataset.schema, _trained(dataset)
+    data = dataclasses.replace(data, batch_size=min(chosen.batch_size, max(1, train // 2)), augment=chosen.augment)
     findings = cheap(dataset, data)
     data, more = answered(data, findings)
-    experiment = Experiment(
-        data=data, model=chosen.model, task=Classification(label_smoothing=0.05), optim=chosen.optim, loop=chosen.loop
-    )
-    train = dict(schema.counts)["train"]
+    experiment = Experiment(data=data, model=chosen.model, task=task, optim=chosen.optim, loop=chosen.loop)
     classes = ", ".join(schema.classes[:8]) + (", …" if len(schema.classes) > 8 else "")
-    title = f"{found.name}: the class of {what}, from {train:,} files."
     shares = {"data.valid": "share that chooses the best weights", "data.test": "share that is tested on"}
-    lines = [f"classes {len(schema.classes)}: {classes}"]
-    return Outline(experiment, title, lines, chosen.reasons | shares | reasons | more, tuple(findings))
+    return Outline(
+        experiment,
+        f"{found.name}: {what}, from {train:,} files.",
+        [f"classes {len(schema.classes)}: {classes}"],
+        chosen.reasons | shares | reasons | more,
+        tuple(findings),
+    )
 
 
-def _trained(found: Found) -> int:
-    """About how many files are trained on."""
-    return max(1, len(found.files) * 7 // 10)
+def _trained(dataset: Dataset) -> int:
+    """How many files are trained on."""
+    return dict(dataset.schema.counts)["train"]
 
 
 def _looked_at(files: tuple[Path, ...]) -> list[Path]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from jaxnets.config import Experiment
-from jaxnets.data import Columns, Data
+from jaxnets.data import Data
 from jaxnets.inspection import Finding
 
 
@@ -26,7 +26,8 @@ def answered(data: Data, findings: Sequence[Finding]) -> tuple[Data, dict[str, s
     reasons = {}
     told = [one.column for one in findings if one.check == "give-away" and one.severity == "error"]
     if told:
-        data = dataclasses.replace(data, columns=Columns(types=tuple(f"{name}:drop" for name in told)))
+        types = (*data.columns.types, *(f"{name}:drop" for name in told))
+        data = dataclasses.replace(data, columns=dataclasses.replace(data.columns, types=types))
         reasons["data.columns"] = f"{', '.join(told)} would give the target away"
     if any(one.severity == "error" and one.check != "give-away" for one in findings):
         data = dataclasses.replace(data, checks="tell")

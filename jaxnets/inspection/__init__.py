@@ -28,6 +28,7 @@ _CHEAP: tuple[Check, ...] = (
     classes.balance,
     classes.unlearnt,
     columns.useless,
+    columns.strays,
     columns.holes,
 )
 _COSTLY: tuple[Check, ...] = (

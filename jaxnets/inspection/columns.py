@@ -25,6 +25,18 @@ def useless(view: View) -> list[Finding]:
     return found
 
 
+def strays(view: View) -> list[Finding]:
+    """Words in columns of numbers, which are taken as missing."""
+    return [
+        Finding(
+            "stray words", "note",
+            f"column {one.name} is {one.reason}; else --data.columns.types {one.name}:category", column=one.name,
+        )
+        for one in view.schema.columns
+        if one.strays
+    ]  # fmt: skip
+
+
 def holes(view: View) -> list[Finding]:
     """Columns with missing values, which a model of a table is told of."""
     found = []

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxnets.data import Data, Dataset, Schema, Split
-from jaxnets.data.table import reading, values
+from jaxnets.data.table import reading, strays, values
 from jaxnets.data.table.columns import Column
 from jaxnets.inspection.finding import spread
 
@@ -110,8 +110,10 @@ def _mixed(words: np.ndarray, factors: np.ndarray) -> np.ndarray:
 
 
 def _of_table(dataset: Dataset, config: Data, *, whole: bool) -> View:
-    files = reading.find(config.source.partition(":")[2])
     ids = {name: np.arange(split.length) for name, split in dataset.splits.items()}
+    if config.source.startswith("mixture:"):  # each of its tables can be looked at alone
+        return View(dataset, (), {}, ids, {})
+    files = reading.find(config.source.partition(":")[2])
     if files.streams and not whole:
         return View(dataset, (), {}, ids, {})
     table, taken = raw(config, files)
@@ -147,7 +149,7 @@ def raw(config: Data, files: reading.Files) -> tuple[Any, np.ndarray]:
 def feature(column: Column, given: Any) -> Feature:
     """A column of an Arrow table as its `Column` says it is to be read."""
     if column.kind == "number":
-        return Feature(column.name, column.kind, column.reason, values.numbers(given))
+        return Feature(column.name, column.kind, column.reason, strays.numbers(column, given))
     if column.kind == "date":
         return Feature(column.name, column.kind, column.reason, values.dates(given, column.format))
     coded = values.texts(given).dictionary_encode()

@@ -1,5 +1,7 @@
 """Folds: every row is tested exactly once, each class evenly, always the same; what cannot be folded is refused."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from jaxnets import config
 from jaxnets.config import Experiment
 from jaxnets.data import Data, load
 from jaxnets.data.partition import folds_of
+from jaxnets.data.table.splitting import split_by
 from jaxnets.errors import ConfigError, DataError
 from jaxnets.inspection import check
 from jaxnets.loop import Loop
@@ -108,9 +111,46 @@ def test_groups_of_a_table_are_left_out_whole_and_their_column_is_not_learned_fr
     tested = [sorted({groups[row] for row in part.splits["test"].rows}) for part in parts]
     assert tested == [["a", "d"], ["b", "c", "e"]] and parts[0].schema.feature_names == ("x",)
     for part in parts:
-        assert part.splits["test"].length == 9 and part.splits["valid"].length == 4
+        by = {name: {groups[row] for row in split.rows} for name, split in part.splits.items()}
+        assert part.splits["test"].length == 9 and not by["valid"] & by["train"] and by["valid"] and by["train"]
         rows = np.concatenate([split.rows for split in part.splits.values()])
         np.testing.assert_array_equal(np.sort(rows), np.arange(18))
     (tmp_path / "t.csv").write_text("\n".join(["who,x,y", *lines, ",1.5,0"]))
     with pytest.raises(DataError, match="row 18 has no who; fill it in"):
         load(data(f"table:{tmp_path / 't.csv'}", **how))
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    sizes=st.lists(st.integers(1, 30), min_size=3, max_size=12),
+    valid=st.sampled_from([0.0, 0.05, 0.2, 0.45]), test=st.sampled_from([0.0, 0.1, 0.3, 0.5]),
+    folds=st.sampled_from([None, 2, 3]), seed=st.integers(0, 2**31 - 1),
+)  # fmt: skip
+def test_no_group_stands_in_two_splits(sizes, valid, test, folds, seed):
+    """And each split that is asked for holds its share, up to the last group it took, where groups are enough."""
+    groups = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes)).astype(str).tolist()
+    config = Data(valid=valid, test=test, folds=folds, split_by="group:who", split_seed=seed)
+    try:
+        rows = split_by(config, len(groups), lambda name: groups)
+    except ConfigError as error:
+        assert folds is not None and valid and "leaves one group" in str(error)
+        return
+    np.testing.assert_array_equal(np.sort(np.concatenate(list(rows.values()))), np.arange(len(groups)))
+    by = {split: {groups[row] for row in ids} for split, ids in rows.items()}
+    assert not by["train"] & by["valid"] and not by["train"] & by["test"] and not by["valid"] & by["test"]
+    assert by["train"] and bool(by["valid"]) == (valid > 0) and bool(by["test"]) == (test > 0 or folds is not None)
+    if len(by["train"]) > 1:  # else what it holds is all that is left
+        assert len(rows["valid"]) >= valid * len(groups)
+    assert len(rows["valid"]) < valid * len(groups) + max(sizes)
+    other = dataclasses.replace(config, valid=0.0)
+    if folds is None and len(by["train"]) > 1:
+        np.testing.assert_array_equal(rows["test"], split_by(other, len(groups), lambda name: groups)["test"])
+
+
+def test_groups_that_are_too_few_for_the_splits_are_refused():
+    with pytest.raises(ConfigError, match="has 2 groups for 3 splits, each of groups of its own; give another"):
+        split_by(Data(split_by="group:who"), 4, lambda name: ["a", "a", "b", "b"])
+    rows = split_by(Data(split_by="group:who", valid=0.0), 4, lambda name: ["a", "a", "b", "b"])
+    assert len(rows["train"]) == len(rows["test"]) == 2 and not len(rows["valid"])
+    with pytest.raises(ConfigError, match="fold 1 leaves one group, a, to train and to validate on; give more folds"):
+        split_by(Data(split_by="group:who", folds=2, fold=1), 6, lambda name: list("aaabbc"))

@@ -16,7 +16,7 @@ from jaxnets.errors import DataError
 from jaxnets.evaluate import Opened
 from jaxnets.inspection import check
 from jaxnets.models import UNet
-from jaxnets.predictions import images_of, read_inputs
+from jaxnets.predictions import cuts_of, read_inputs
 from jaxnets.tasks import Segmentation
 
 DRAW = np.random.default_rng(3)
@@ -78,8 +78,8 @@ def test_a_folder_of_classes_is_what_parquet_with_the_same_bytes_is(tmp_path):
         np.testing.assert_array_equal(pixels, rows[number][0])
         assert target == rows[number][1]
     file = tmp_path / "files/cat/07.png"  # what a prediction sees of it is what a test saw, bit for bit
-    images = images_of(Opened(to_json(Experiment(data=config(tmp_path / "files"))), dataset.schema, *[None] * 3))
-    np.testing.assert_array_equal(read_inputs(file, dataset.schema, images=images)[0], files[7][0])
+    cuts = cuts_of(Opened(to_json(Experiment(data=config(tmp_path / "files"))), dataset.schema, *[None] * 3))
+    np.testing.assert_array_equal(read_inputs(file, dataset.schema, cuts=cuts)[0], files[7][0])
     part = dataset.splits["train"]
     assert part.where(0).startswith(("cat/", "dog/"))
 

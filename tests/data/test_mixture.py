@@ -5,10 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxnets import predict
+from jaxnets.config import Experiment
 from jaxnets.data import Data, Groups, Mixture, from_arrays, load, order, orders, training_stream
 from jaxnets.data.order import CYCLE
 from jaxnets.errors import ConfigError, DataError
 from jaxnets.inspection import check
+from jaxnets.loop import Loop
+from jaxnets.models import MLP
+from jaxnets.run import run
 
 DRAW = np.random.default_rng(1)
 A, B = (DRAW.normal(mean, std, (n, 3)) for mean, std, n in ((0, 1, 40), (5, 3, 90)))
@@ -90,8 +95,56 @@ def test_words_that_are_no_mixture(words):
 def test_sources_that_do_not_agree(tmp_path):
     with pytest.raises(DataError, match=r"digits does not agree with wine: input_kind image against row"):
         load(Data(source="mixture:1*wine + 1*digits"))
-    for name in ("a", "b"):
-        lines = [f"{i + (name == 'b')}.5,{'xy'[i % 2]}" for i in range(40)]
-        (tmp_path / f"{name}.csv").write_text("\n".join(["value,goal", *lines]))
-    with pytest.raises(DataError, match=r"are tables, whose columns are fitted to each alone; give one table"):
+    (tmp_path / "a.csv").write_text("value,goal\n1.5,x\n2.5,y\n")
+    (tmp_path / "b.csv").write_text("values,goal\n1.5,x\n2.5,y\n")
+    with pytest.raises(DataError, match=r"b.csv has other columns than a.csv: value, values; make them equal"):
         load(Data(source=f"mixture:1*table:{tmp_path}/a.csv + 1*table:{tmp_path}/b.csv", target="goal"))
+    with pytest.raises(ConfigError, match=r"holds .*a.csv more than once; name each file once"):
+        load(Data(source=f"mixture:1*table:{tmp_path}/a.csv + 1*table:{tmp_path}/a*.csv", target="goal"))
+
+
+@pytest.fixture
+def tables(tmp_path):
+    """Two tables of the same columns in another order; only the second knows a third class and a blue colour."""
+    draw = np.random.default_rng(2)
+    for name, rows, columns in (("a", 50, ("x", "colour", "goal")), ("b", 150, ("goal", "x", "colour"))):
+        x, colours = draw.normal(3 * (name == "b"), size=rows), ["red", "green", "blue"][: 2 + (name == "b")]
+        cells = {"x": x.round(4), "colour": draw.choice(colours, rows), "goal": np.arange(rows) % (2 + (name == "b"))}
+        lines = [",".join(str(cells[column][row]) for column in columns) for row in range(rows)]
+        (tmp_path / f"{name}.csv").write_text("\n".join([",".join(columns), *lines]))
+    return tmp_path
+
+
+def test_tables_are_fitted_to_the_train_rows_of_all(tables):
+    """As one table of both would be, if the same rows were in the same splits."""
+    mixed = load(Data(source=f"mixture:1*table:{tables}/a.csv + 1*table:{tables}/b.csv", target="goal", batch_size=8))
+    check(mixed, batch_size=8)
+    assert mixed.schema.classes == ("0", "1", "2") and dict(mixed.schema.counts)["test"] == 10 + 30
+    where = {name: [part.where(i) for i in range(part.length)] for name, part in mixed.splits.items()}
+    assert where["train"][0].startswith("a.csv, row") and where["train"][-1].startswith("b.csv, row")
+    kinds = {place: name for name, places in where.items() for place in places}
+    (tables / "both").mkdir()
+    lines = [f"split,{(tables / 'a.csv').read_text().splitlines()[0]}"]
+    for name, columns in (("a", [0, 1, 2]), ("b", [1, 2, 0])):
+        for row, line in enumerate((tables / f"{name}.csv").read_text().splitlines()[1:]):
+            lines.append(",".join([kinds[f"{name}.csv, row {row}"], *(line.split(",")[i] for i in columns)]))
+    (tables / "both" / "t.csv").write_text("\n".join(lines))
+    both = load(Data(source=f"table:{tables}/both/t.csv", target="goal", split_by="column:split", batch_size=8))
+    assert mixed.schema.columns == tuple(one for one in both.schema.columns if one.name != "split")
+    for split in ("train", "valid", "test"):
+        mine, other = mixed.splits[split].arrays, both.splits[split].arrays
+        np.testing.assert_array_equal(mine["targets"], other["targets"])
+        for name in mine["inputs"]:
+            np.testing.assert_array_equal(mine["inputs"][name], other["inputs"][name])
+    with training_stream(mixed.splits["train"], seed=0, batch_size=CYCLE, workers=0) as stream:
+        ids = stream([0])[0]["id"]
+    assert (ids < sum(place.startswith("a") for place in where["train"])).mean() == 0.5
+
+
+def test_tables_of_a_mixture_are_trained_on_and_their_rows_predicted(tables):
+    source = f"mixture:3*table:{tables}/a.csv + 1*table:{tables}/b.csv"
+    experiment = Experiment(
+        data=Data(source=source, target="goal", batch_size=8), model=MLP(widths=(4,)), loop=Loop(steps=4)
+    )
+    run(experiment, tables / "run")
+    assert predict(tables / "run", [{"x": 1.0, "colour": "blue"}])["probabilities"].shape == (1, 3)

@@ -1,15 +1,25 @@
 """Files of video: which frames make a clip, that the draw alone decides it, and what is refused."""
 
+import dataclasses
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from jaxnets import data
+from jaxnets.config import Experiment
 from jaxnets.data import Data, Video, load
 from jaxnets.data.video import decoding
 from jaxnets.data.video.clips import read_clip
 from jaxnets.data.video.decoding import BadClip
 from jaxnets.errors import ConfigError, DataError
+from jaxnets.loop import Loop
+from jaxnets.models import R2Plus1D
+from jaxnets.optim import AdamW
+from jaxnets.predictions import predict_files
+from jaxnets.run import run
 
 FRAMES, STEP = 12, 10  # of a file; levels from one of its frames to the next
 
@@ -57,7 +67,12 @@ def test_clips_are_drawn_while_training_and_in_the_middle_else(folder):
 
 
 def encode(path, frames, codec, **options):
+    """Frames (t h w 3) as a file of video; without a codec as Pillow writes them."""
     av = pytest.importorskip("av", reason="video files are decoded by PyAV: pip install jaxnets[video]")
+    if codec is None:
+        first, *others = map(Image.fromarray, frames)
+        first.save(path, save_all=True, append_images=others, duration=40)
+        return
     with av.open(str(path), "w") as file:
         stream = file.add_stream(codec, rate=25, options=options)
         stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
@@ -69,12 +84,7 @@ def encode(path, frames, codec, **options):
 @pytest.mark.parametrize("kind, codec", [("mp4", "mpeg4"), ("avi", "ffv1"), ("gif", None)])
 def test_encoded_files_are_their_frames(tmp_path, kind, codec):
     path, frames = tmp_path / f"film.{kind}", film(side=32)
-    if codec is None:
-        pytest.importorskip("av", reason="video files are decoded by PyAV: pip install jaxnets[video]")
-        first, *others = map(Image.fromarray, frames)
-        first.save(path, save_all=True, append_images=others, duration=40)
-    else:
-        encode(path, frames, codec)
+    encode(path, frames, codec)
     clip = read_clip(path, Video(frames=5, step=2, size=16))
     np.testing.assert_allclose(clip, frames[1:11:2, :16, :16], atol=4.9)  # lossy; half of STEP
     ends = read_clip(path, Video(frames=FRAMES + 2, size=16))
@@ -126,3 +136,47 @@ def test_what_is_no_clip_is_named(folder, tmp_path):
             np.save(tmp_path / kind / f"{index}.npy", film().astype(dtype))
     with pytest.raises(DataError, match=r"a/\d.npy: holds float32 of shape \(12, 8, 12, 3\), not uint8"):
         load(config(tmp_path))
+
+
+def sweep(rising, index, side=16):
+    """(t side side+4 3) uint8: a bar that goes down or up, from a place of its own; a frame alone says nothing."""
+    frames = np.full((10, side, side + 4, 3), 20, np.uint8)
+    for number in range(10):
+        row = (index + (number if rising else -number)) * 2 % side
+        frames[number, row : row + 2] = 230
+    return frames
+
+
+def test_a_run_learns_from_encoded_files_and_predicts_one_as_it_was_seen(tmp_path, capsys):
+    """What evaluation wrote of a test file is what `predict` says of the file, and of its clip as an array."""
+    for number, kind in enumerate(("down", "up")):
+        (tmp_path / "films" / kind).mkdir(parents=True)
+        for index in range(12):
+            encode(tmp_path / "films" / kind / f"{index}.mp4", sweep(number, index), "mpeg4")
+    source = config(tmp_path / "films", frames=4, size=16)
+    experiment = Experiment(
+        data=dataclasses.replace(source, batch_size=8),
+        model=R2Plus1D(width=4, depths=(1,), stem="small"),
+        optim=AdamW(lr=1e-2),
+        loop=Loop(steps=30, save_every=30, eval_every=30),
+    )
+    figures = run(experiment, tmp_path / "run").figures
+    assert figures["test"]["accuracy"] >= 0.75  # one of four at random: 5 in 16 or more
+    part = load(experiment.data).splits["test"]
+    place = next(i for i in range(part.length) if part.where(i).startswith("up/"))
+    file = tmp_path / "films" / part.where(place).partition(",")[0]
+    with np.load(tmp_path / "run" / "evaluation.npz") as kept:
+        said = kept["probabilities"][place]
+    np.save(tmp_path / "whole.npy", sweep(1, int(file.stem)))  # the video before it was encoded
+    np.save(tmp_path / "clip.npy", read_clip(file, experiment.data.video))
+    predict_files(tmp_path / "run", [file, tmp_path / "clip.npy", tmp_path / "whole.npy"])
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    assert [row["file"] for row in rows] == [str(file), str(tmp_path / "clip.npy"), str(tmp_path / "whole.npy")]
+    for row in rows[:2]:
+        np.testing.assert_allclose([row["p(down)"], row["p(up)"]], said, atol=1e-5)
+    np.testing.assert_allclose(rows[2]["p(up)"], said[1], atol=0.2)  # but for what the codec lost
+    file.write_bytes(b"nothing" * 50)
+    with pytest.raises(DataError, match=rf"{file.name}: not a readable video .*; give a file that can be played"):
+        predict_files(tmp_path / "run", [file])
+    with pytest.raises(DataError, match="this run takes videos; give .npy, .mp4, .mov"):
+        predict_files(tmp_path / "run", [Path(__file__)])

@@ -17,9 +17,10 @@ from pyarrow import parquet
 from jaxnets import cli, config, draft
 from jaxnets.config import Experiment
 from jaxnets.data import Crop, Data, Flip
-from jaxnets.models import CNN, GPT, AudioResNet, ResNet9, TwoTower
+from jaxnets.draft import labels
+from jaxnets.models import CNN, GPT, AudioResNet, ResNet9, TwoTower, UNet
 from jaxnets.optim import AdamW
-from jaxnets.tasks import Classification, Contrastive, LanguageModelling, Regression
+from jaxnets.tasks import Classification, Contrastive, LanguageModelling, MultiLabel, Regression, Segmentation
 
 
 def people(rows=120):
@@ -80,6 +81,66 @@ def test_the_target_says_the_task(target, task, monitor):
     found, drawn, text = written("people.csv", target=target)
     assert type(found.task) is task and found.loop.monitor == monitor and found.data.target == target
     assert drawn.title.startswith(f"people: {target} from") and f'target="{target}"' in text
+
+
+def tagged(rows=120):
+    """Films with their genres, in one column and in three of 0 and 1; two have none that are known."""
+    draw = np.random.default_rng(1)
+    flags = draw.random((rows, 3)) < 0.4
+    flags[:, 0] |= ~flags.any(axis=1)
+    genres = ["|".join(np.array(["comedy", "drama", "war"])[row]) for row in flags]
+    table = pandas.DataFrame({"length": draw.normal(size=rows) + flags[:, 2], "year": draw.integers(1950, 2020, rows)})
+    for index, name in enumerate(("comedy", "drama", "is, war")):
+        table[name] = flags[:, index].astype(int)
+    return table, pandas.Series(genres)
+
+
+def test_labels_in_one_column_are_seen(capsys):
+    table, genres = tagged()
+    genres[[3, 7]] = None
+    table.iloc[:, :2].assign(genres=genres).to_csv("films.csv", index=False)
+    found, drawn, text = written("films.csv", target="genres")
+    assert type(found.task) is MultiLabel and found.data.columns.types == ("genres:labels",)
+    assert (
+        (found.data.on_bad, found.data.most_bad) == ("skip", 2) and "3 labels, " in text and " a row: comedy (" in text
+    )
+    code, out, errors = main(capsys, "train", "configs/films.py", "--loop.epochs", "none", "--loop.steps", "5")
+    assert code == 0, errors
+    assert 0 <= json.loads(Path("runs/films/result.json").read_text())["test"]["exact"] <= 1
+
+
+def test_columns_of_flags_are_labels_and_columns_of_numbers_are_learned_together():
+    table, genres = tagged()
+    table.to_csv("films.csv", index=False)
+    found, drawn, text = written("films.csv", target='comedy,drama,"is, war"')
+    assert type(found.task) is MultiLabel and found.data.target == 'comedy,drama,"is, war"'
+    assert "3 labels, " in text and len(drawn.experiment.data.columns.types) == 0
+    found, _, _ = written("films.csv", target="length,year")
+    assert type(found.task) is Regression and found.data.target == "length,year"
+
+
+@pytest.mark.parametrize(
+    "texts, is_one", [(["a|b", "b", "a"], True), (["a|b", "c|d", "e|f"], False), (["a", "b", "c"], False)]
+)
+def test_texts_with_separators_are_labels_where_labels_come_again(texts, is_one):
+    assert labels.listed(pyarrow.array(texts * 9)) == is_one
+    assert not labels.listed(pyarrow.array([f"{text}, number {i}" for i, text in enumerate(texts * 9)]))
+
+
+def test_a_folder_of_pictures_and_masks_becomes_a_segmentation(tmp_path):
+    draw = np.random.default_rng(0)
+    for kind in ("images", "masks"):
+        (tmp_path / "cells" / kind).mkdir(parents=True)
+    for number in range(12):
+        mask = np.zeros((30, 34), np.uint8)
+        mask[number : number + 9, 5:20] = 255
+        pixels = draw.integers(0, 120, (30, 34, 3)).astype(np.uint8) + mask[..., None] // 2
+        Image.fromarray(pixels).save(tmp_path / "cells" / "images" / f"{number}.png")
+        Image.fromarray(mask).save(tmp_path / "cells" / "masks" / f"{number}.png")
+    found, drawn, text = written("cells")
+    assert type(found.task) is Segmentation and isinstance(found.model, UNet) and found.loop.monitor == "miou"
+    assert found.data.augment == (Flip(),) and "classes 2: background, foreground" in " ".join(text.split())
+    assert drawn.title == "cells: the class of each pixel of a picture, from 9 files."
 
 
 @pytest.mark.skipif(not shutil.which("ruff"), reason="ruff is not installed")
@@ -179,6 +240,12 @@ def test_rows_without_a_target_and_columns_that_are_it_are_left_out():
         (["people.csv", "--target", "empty"], 2, "no row of table:people.csv has a value there"),
         (["people.csv", "--target", "name"], 2, "--target name is a"),
         (["people.csv", "--target", "born"], 2, "--target born is a date"),
+        (
+            ["people.csv", "--target", "fare,sex"],
+            2,
+            "row 0: target sex: 'female' is not a number; columns that are learned",
+        ),
+        (["people.csv", "--target", "fare,sexx"], 2, "--target 'sexx' is no column of table:people.csv"),
         (["people.csv", "--target", "fare", "--out", "x.txt"], 2, "give a file that ends in .py"),
         (["people.csv", "--target", "fare", "--out", "there.py"], 2, "there.py is there already; write over it"),
         (["x.bin"], 2, "a .bin is not known; give a table"),

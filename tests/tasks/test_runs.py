@@ -9,7 +9,7 @@ from small import experiment, loop
 
 from jaxnets import contents, data, evaluate, predictions
 from jaxnets.admission import admit_data
-from jaxnets.data import Crop, Data
+from jaxnets.data import Data, Mixup
 from jaxnets.errors import ConfigError, DataError
 from jaxnets.inspection import check
 from jaxnets.models import MLP, Autoencoder, UNet
@@ -134,8 +134,8 @@ def test_what_does_not_fit_is_refused_before_anything_compiles():
         ({"task": QuantileRegression(quantiles=(0.5, 1.0))}, "task.quantiles 1.0 is not allowed; give levels above 0"),
         ({"data": MASKS, "task": Classification()}, "whose targets are mask; use segmentation"),
         (
-            {"data": dataclasses.replace(MASKS, augment=(Crop(),)), "task": Segmentation(), "model": UNet()},
-            "data.augment.0 crop moves or hides parts of images, but the masks",
+            {"data": dataclasses.replace(MASKS, augment=(Mixup(),)), "task": Segmentation(), "model": UNet()},
+            "data.augment.0 mixup blends pictures, but in the masks",
         ),
         ({"data": text, "task": Autoencoding(), "model": Autoencoder()}, "task autoencoding does not fit"),
     ]

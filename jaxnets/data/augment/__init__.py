@@ -2,6 +2,7 @@
 
 Images are (b h w c) and standardised: a pixel of 0 is the mean of its channel over the train split, 1 a deviation.
 Operations on levels from 0 to 255 undo that, by the `mean` and `std` given, and do it again.
+Masks of pictures (b h w) are moved with them, each pixel keeping one class.
 Sound is changed twice: as waves (b t) before the spectrogram is taken, and as a standardised spectrogram (b n m).
 """
 
@@ -25,9 +26,11 @@ from jaxnets.data.augment.levels import Posterize as Posterize
 from jaxnets.data.augment.levels import Sharpness as Sharpness
 from jaxnets.data.augment.levels import Solarize as Solarize
 from jaxnets.data.augment.levels import on_levels as on_levels
+from jaxnets.data.augment.masks import on_masks as on_masks
 from jaxnets.data.augment.mix import CutMix as CutMix
 from jaxnets.data.augment.mix import Mixup as Mixup
 from jaxnets.data.augment.mix import cutmix as cutmix
+from jaxnets.data.augment.mix import cutmix_masks as cutmix_masks
 from jaxnets.data.augment.mix import mixup as mixup
 from jaxnets.data.augment.move import Crop as Crop
 from jaxnets.data.augment.move import Flip as Flip
@@ -84,10 +87,12 @@ def augment(
     num_classes: int,
     mean: Sequence[float] = (),
     std: Sequence[float] = (),
+    outside: int | None = None,
 ) -> Batch:
     """The batch after all `stages` in order, each with a key of its own.
 
     mean, std: what the images were standardised by, a channel each; empty if they are as they were, from 0 to 1
+    outside: where the targets are masks, the class of pixels that come in from outside of a picture; None for others
     """
     for index, stage in enumerate(stages):
         own = jax.random.fold_in(key, index)
@@ -96,12 +101,16 @@ def augment(
                 batch = repeat(batch, times=times)
             case Mixup(alpha=alpha):
                 batch = mixup(own, batch, alpha=alpha, num_classes=num_classes)
+            case CutMix(alpha=alpha) if outside is not None:
+                batch = cutmix_masks(own, batch, alpha=alpha)
             case CutMix(alpha=alpha):
                 batch = cutmix(own, batch, alpha=alpha, num_classes=num_classes)
             case Gain() | Shift() | Noise() | Speed() | Filter() | SpecAugment() | SpectrumWarp():
                 batch = {**batch, "inputs": _on_sound(stage, own, batch["inputs"])}
             case _:
                 batch = {**batch, "inputs": _on_images(stage, own, batch["inputs"], mean, std)}
+                if outside is not None:
+                    batch = {**batch, "targets": on_masks(stage, own, batch["targets"], outside=outside)}
     return batch
 
 

@@ -41,13 +41,26 @@ def cutmix(key: Array, batch: Batch, *, alpha: Any, num_classes: int) -> Batch:
     The rectangle has the image's shape, √(1 - λ) of its sides and a uniform centre; what lies outside is cut off, and
     labels and weights mix by the pixels that are left.
     """
-    share_key, row_key, column_key = jax.random.split(key, 3)
     images = batch["inputs"]
-    _, h, w, _ = images.shape
-    side = jnp.sqrt(1 - jax.random.beta(share_key, alpha, alpha))
-    inside = _span(row_key, h, side)[:, None] & _span(column_key, w, side)[None]  # h w
+    inside = _rectangle(key, images.shape[1], images.shape[2], alpha)
     inputs = jnp.where(inside[None, :, :, None], images[::-1], images)
     return {**batch, "inputs": inputs, **_mixed_labels(batch, 1 - inside.mean(), num_classes)}
+
+
+def cutmix_masks(key: Array, batch: Batch, *, alpha: Any) -> Batch:
+    """`cutmix` of pictures with masks (b h w): each pixel takes its class along, and rows of weight 0 give none."""
+    images, masks = batch["inputs"], batch["targets"]
+    known = batch["weight"][::-1, None, None] > 0
+    inside = _rectangle(key, images.shape[1], images.shape[2], alpha)[None] & known  # b h w
+    inputs = jnp.where(inside[..., None], images[::-1], images)
+    return {**batch, "inputs": inputs, "targets": jnp.where(inside, masks[::-1], masks)}
+
+
+def _rectangle(key: Array, height: int, width: int, alpha: Any) -> Array:
+    """(h w) True in a rectangle of the image's shape."""
+    share_key, row_key, column_key = jax.random.split(key, 3)
+    side = jnp.sqrt(1 - jax.random.beta(share_key, alpha, alpha))
+    return _span(row_key, height, side)[:, None] & _span(column_key, width, side)[None]
 
 
 def _span(key: Array, length: int, share: Array) -> Array:

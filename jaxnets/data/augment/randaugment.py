@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -59,15 +60,31 @@ def rand_augment(
     """(b h w c) standardised by `mean` and `std`, in whole levels, after each image's own operations."""
     levels = to_levels(images, mean, std)
     fill = to_levels(jnp.zeros((1, 1, 1, images.shape[3])), mean, std)
-    choices = len(COLOURS) + (len(MOVES) if config.moves else 0)
-    for number_key in jax.random.split(key, config.operations):
-        which, side = jax.random.split(number_key)
-        chosen = jax.random.randint(which, (images.shape[0],), 0, choices)
-        signs = jax.random.rademacher(side, chosen.shape, jnp.float32)
+    for chosen, signs in _draws(key, images.shape[0], config):
         levels = recoloured(levels, chosen, signs, config.magnitude)
         if config.moves:
             levels = moved(levels, chosen, signs, config.magnitude, fill)
     return from_levels(levels, mean, std)
+
+
+def moved_masks(key: Array, masks: Array, config: RandAugment, *, outside: int) -> Array:
+    """(b h w) masks after the moves that `rand_augment` makes with this key, each pixel the nearest one's class."""
+    if not config.moves:
+        return masks
+    _, h, w = masks.shape
+    nearest = jax.vmap(functools.partial(_sampled, order=0))
+    for chosen, signs in _draws(key, masks.shape[0], config):
+        found = nearest((masks - outside).astype(jnp.int32), *_read_at(chosen, signs, config.magnitude, h, w))
+        masks = found.reshape(masks.shape).astype(masks.dtype) + outside
+    return masks
+
+
+def _draws(key: Array, count: int, config: RandAugment) -> Iterator[tuple[Array, Array]]:
+    """(the place of its operation in COLOURS + MOVES, the side) of each image, (b,) both, once for each operation."""
+    choices = len(COLOURS) + (len(MOVES) if config.moves else 0)
+    for number_key in jax.random.split(key, config.operations):
+        which, side = jax.random.split(number_key)
+        yield jax.random.randint(which, (count,), 0, choices), jax.random.rademacher(side, (count,), jnp.float32)
 
 
 def recoloured(levels: Array, chosen: Array, signs: Array, magnitude: Any) -> Array:
@@ -102,11 +119,18 @@ def recoloured(levels: Array, chosen: Array, signs: Array, magnitude: Any) -> Ar
 
 
 def moved(levels: Array, chosen: Array, signs: Array, magnitude: Any, fill: Array) -> Array:
-    """(b h w c) levels after the move that each image has chosen (b,); `fill` (1 1 1 c) comes in from outside.
+    """(b h w c) levels after the move that each image has chosen (b,); `fill` (1 1 1 c) comes in from outside."""
+    _, h, w, _ = levels.shape
+    sample = jax.vmap(jax.vmap(_sampled, in_axes=(2, None, None), out_axes=1))  # of a channel, of an image
+    found = sample((levels - fill).astype(jnp.float32), *_read_at(chosen, signs, magnitude, h, w))  # b hw c
+    return jnp.round(found).astype(jnp.int32).reshape(levels.shape) + fill
+
+
+def _read_at(chosen: Array, signs: Array, magnitude: Any, h: int, w: int) -> tuple[Array, Array]:
+    """(rows, columns) (b hw) that each pixel is read at after the move that its image has chosen (b,).
 
     The pixel (y, x) reads at the centre + matrix · ((y, x) - centre) + shift.
     """
-    _, h, w, _ = levels.shape
     amounts = magnitude / _MAGNITUDES * signs
 
     def amount(name: str, largest: float) -> Array:
@@ -118,11 +142,9 @@ def moved(levels: Array, chosen: Array, signs: Array, magnitude: Any, fill: Arra
     cosine, sine = jnp.cos(turn)[:, None], jnp.sin(turn)[:, None]
     rows = cosine * y + (shear_y[:, None] - sine) * x + (h - 1) / 2 + amount("translate_y", _SHIFT * h)[:, None]
     columns = (shear_x[:, None] + sine) * y + cosine * x + (w - 1) / 2 + amount("translate_x", _SHIFT * w)[:, None]
-    sample = jax.vmap(jax.vmap(_sampled, in_axes=(2, None, None), out_axes=1))  # of a channel, of an image
-    found = sample((levels - fill).astype(jnp.float32), rows, columns)  # b hw c
-    return jnp.round(found).astype(jnp.int32).reshape(levels.shape) + fill
+    return rows, columns
 
 
-def _sampled(image: Array, rows: Array, columns: Array) -> Array:
-    """(n,) values of (h w) between pixels, bilinear; outside is 0."""
-    return jax.scipy.ndimage.map_coordinates(image, [rows, columns], order=1, mode="constant", cval=0.0)
+def _sampled(image: Array, rows: Array, columns: Array, order: int = 1) -> Array:
+    """(n,) values of (h w) between pixels, bilinear, or the nearest ones with `order` 0; outside is 0."""
+    return jax.scipy.ndimage.map_coordinates(image, [rows, columns], order=order, mode="constant", cval=0.0)

@@ -38,6 +38,7 @@ class Column:
     values:  known categories, or the texts that are there more than once; counts: of those texts
     words:   that have a flag
     format:  of a date that is written as text; "" is ISO 8601
+    strays:  words among the numbers of the train split, taken as missing; where there are some, others are as well
     """
 
     name: str
@@ -52,6 +53,7 @@ class Column:
     counts: tuple[int, ...] = ()
     words: tuple[str, ...] = ()
     format: str = ""
+    strays: tuple[str, ...] = ()
 
     @property
     def used(self) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from jaxnets.data.schema import Part
-from jaxnets.data.table import values
+from jaxnets.data.table import strays, values
 from jaxnets.data.table.columns import FIRST, MISSING, UNSEEN, Column
 from jaxnets.data.table.fitting import cyclic, text_numbers, words_of
 
@@ -75,7 +75,7 @@ def _encoded(column: Column, raw: Any) -> Mapping[str, np.ndarray]:
             cycles = [name.rsplit(" ", 1)[1] for name in column.numbers[1::2]]
             found = [seconds, *(part for cycle in cycles for part in cyclic(seconds, cycle))]
         case _:
-            found = [values.numbers(raw)]
+            found = [strays.numbers(column, raw)]
     absent = np.isnan(found[0])
     scaled = np.stack([_scaled(column, i, x) for i, x in enumerate(found)], axis=1)
     scaled[absent] = 0.0

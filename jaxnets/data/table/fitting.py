@@ -5,13 +5,14 @@ Nothing here ever sees a row of another split.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections import Counter
 from typing import Any
 
 import numpy as np
 
-from jaxnets.data.table import values
+from jaxnets.data.table import strays, values
 from jaxnets.data.table.columns import Column, Columns, Kind
 
 _FEW = 50  # different texts that are categories, whatever their share
@@ -40,7 +41,10 @@ def fit(name: str, column: Any, wanted: str | None, options: Columns) -> Column:
     kind, reason, form = (wanted, "as the config says", "") if wanted else infer(name, column)
     match kind:
         case "number":
-            return _number(name, values.numbers(column), reason, options)
+            found = None if wanted or values._numeric(column.type) else strays.among(column)
+            if found is None:
+                return _number(name, values.numbers(column), reason, options)
+            return dataclasses.replace(_number(name, found.numbers, reason, options), strays=found.words)
         case "date":
             form = values.date_format(column) if wanted and not values.is_temporal(column.type) else form
             return _date(name, values.dates(column, form or ""), reason, form or "")
@@ -65,6 +69,8 @@ def infer(name: str, column: Any) -> tuple[Kind, str, str]:
         except values.BadValue as error:
             if values._numeric(column.type):
                 return "number", str(error), ""  # infinite: fitting names the row
+            if (few := strays.among(column)) is not None:
+                return "number", few.told(), ""
     found = values.texts(column)
     given = found.drop_null()
     if len(given) == 0:

@@ -6,9 +6,10 @@ What fits into memory is read once; what does not stays on the disk, before and 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -28,27 +29,105 @@ _SAMPLE = 200_000  # train rows that columns are fitted to; of more, an even sha
 
 def read(config: Data, name: str) -> Dataset:
     """The source `table:name`. ConfigError says what is wrong in the config; DataError names file and row."""
-    files = reading.find(name)
+    return read_together(config, (name,))[0]
+
+
+def read_together(config: Data, names: Sequence[str]) -> list[Dataset]:
+    """Tables of the same columns, each with splits of its own; what is fitted is fitted to the train rows of all.
+
+    Classes, too, are those that any of them has. Raises ConfigError and DataError as `read` does.
+    """
+    found = [reading.find(name) for name in names]
+    files = reading.Files(
+        tuple(path for one in found for path in one.paths), tuple(split for one in found for split in one.splits)
+    )
+    if twice := sorted({str(path) for path in files.paths if files.paths.count(path) > 1}):
+        raise ConfigError(f"{config.source} holds {twice[0]} more than once; name each file once")
     reader = reading.Reader(files, on_bad=config.on_bad, most_bad=config.most_bad)
     wanted = targets.names_of(config.target, reader.names, config.source)
     types = kinds_of(config.columns.types, reader.names, labels=wanted)
-    target, origins, own = _targets(config, reader, wanted, types)
-    rows = _rows(config, reader, target, own)
-    if len(rows["train"]) == 0:
-        raise DataError(f"{config.source}: the train split is empty; lower data.valid and data.test")
+    target, lengths = _targets(config, reader, wanted, types)
+    origins = _origins(files, lengths)
+    tables = _tables(found, lengths, tuple(f"table:{name}" for name in names))
+    rows = {(one.number, split): ids for one in tables for split, ids in _rows(config, reader, target, one).items()}
+    for one in tables:
+        if len(rows[one.number, "train"]) == 0:
+            raise DataError(f"{one.source}: the train split is empty; lower data.valid and data.test")
+    train = np.concatenate([rows[one.number, "train"] for one in tables])
     features = [column for column in reader.names if column not in wanted]
-    columns = _fitted(config, reader, features, types, rows["train"], origins)
+    columns = _fitted(config, reader, features, types, train, origins)
     if not any(column.used for column in columns):
         dropped = ", ".join(f"{column.name} ({column.reason})" for column in columns[:8])
         raise DataError(f"{config.source} has no column to learn from: {dropped}; keep one with data.columns.types")
-    hashes = reading.hashes(files)
-    inputs = _encoded(reader, columns, rows, origins, fingerprint({**hashes, "columns": str(columns)}))
-    arrays = {split: {"inputs": inputs[split], "targets": target.values[ids]} for split, ids in rows.items()}
+    hashes = {one.number: reading.hashes(one.files) for one in tables}
+    known = {f"{file}{number or ''}": key for number, own in hashes.items() for file, key in own.items()}
+    stored = {_place(split, number): ids for (number, split), ids in rows.items()}
+    inputs = _encoded(reader, columns, stored, origins, fingerprint({**known, "columns": str(columns)}))
+    schema = _schema(target, columns, train)
+    parts = []
+    for one in tables:
+        own = {split: rows[one.number, split] for split in ("train", "valid", "test")}
+        of_own = dataclasses.replace(
+            schema,
+            source=one.source,
+            fingerprint=fingerprint({**hashes[one.number], "target": ",".join(wanted)}),
+            counts=tuple((split, len(ids)) for split, ids in own.items()),
+            files=tuple(hashes[one.number].items()),
+        )
+        files_of = tuple((path, row - one.start) for path, row in origins if one.start <= row < one.stop)
+        splits = {}
+        for split, ids in own.items():
+            arrays = {"inputs": inputs[_place(split, one.number)], "targets": target.values[ids]}
+            splits[split] = Split(arrays, len(ids), rows=ids - one.start, origins=files_of)
+        parts.append(Dataset(of_own, splits))
+    return parts
+
+
+def _place(split: str, number: int) -> str:
+    """The name under which a split of a table is kept."""
+    return f"{split}{number or ''}"
+
+
+class _Table(NamedTuple):
+    """One of the tables that are read together: rows `start` to `stop` of all.
+
+    splits: where the names of its files say so, {name: (first row, last row + 1)}, counted from `start`
+    """
+
+    number: int
+    source: str
+    files: reading.Files
+    start: int
+    stop: int
+    splits: Mapping[str, tuple[int, int]]
+
+
+def _tables(found: Sequence[reading.Files], lengths: Sequence[int], sources: Sequence[str]) -> list[_Table]:
+    tables, start, first = [], 0, 0
+    for number, (files, source) in enumerate(zip(found, sources, strict=True)):
+        stop, splits = start, dict[str, tuple[int, int]]()
+        for split, length in zip(files.splits, lengths[first:], strict=False):
+            begin, stop = stop - start, stop + length
+            if split:
+                splits[split] = (splits.get(split, (begin, 0))[0], stop - start)
+        tables.append(_Table(number, source, files, start, stop, splits))
+        start, first = stop, first + len(files.paths)
+    return tables
+
+
+def _origins(files: reading.Files, lengths: Sequence[int]) -> tuple[tuple[str, int], ...]:
+    """(file, its first row) of each file that has rows."""
+    starts = np.cumsum([0, *lengths[:-1]]).tolist()
+    return tuple((p.name, start) for p, start, n in zip(files.paths, starts, lengths, strict=True) if n)
+
+
+def _schema(target: targets.Target, columns: Sequence[Column], train: np.ndarray) -> Schema:
+    """What all of the tables have in common."""
     real = target.kind == "real"
-    mean, std = moments(target.values[rows["train"]]) if real else ((), ())
-    schema = Schema(
-        source=config.source,
-        fingerprint=fingerprint({**hashes, "target": ",".join(wanted)}),
+    mean, std = moments(target.values[train]) if real else ((), ())
+    return Schema(
+        source="",
+        fingerprint="",
         input_kind="table",
         input_shape=(sum(column.used for column in columns),),
         input_dtype="float32",
@@ -58,13 +137,9 @@ def read(config: Data, name: str) -> Dataset:
         target_names=target.names if real else (),
         target_mean=mean,
         target_std=std,
-        counts=tuple((split, len(ids)) for split, ids in rows.items()),
-        files=tuple(hashes.items()),
         parts=encoding.parts(columns),
         columns=tuple(columns),
     )
-    splits = {n: Split(arrays[n], len(ids), rows=ids, origins=origins) for n, ids in rows.items()}
-    return Dataset(schema, splits)
 
 
 def kinds_of(types: Sequence[str], names: Sequence[str], *, labels: Sequence[str] = ()) -> dict[str, str]:
@@ -89,48 +164,42 @@ def kinds_of(types: Sequence[str], names: Sequence[str], *, labels: Sequence[str
 
 def _targets(
     config: Data, reader: reading.Reader, wanted: Sequence[str], types: Mapping[str, str]
-) -> tuple[targets.Target, tuple[tuple[str, int], ...], dict[str, tuple[int, int]]]:
-    """(targets of all rows, origins, the splits that the files' names give)."""
+) -> tuple[targets.Target, list[int]]:
+    """(targets of all rows, how many rows each file has)."""
     import pyarrow
 
-    chunks, origins, lengths = [], [], {}
-    total = 0
+    chunks, lengths = [], dict.fromkeys(reader.files.paths, 0)
     for path, chunk in reader.chunks(list(wanted)):
-        if path not in lengths:
-            origins.append((path.name, total))
-        lengths[path] = lengths.get(path, 0) + chunk.num_rows
-        total += chunk.num_rows
+        lengths[path] += chunk.num_rows
         chunks.append(chunk)
-    if total == 0:
+    if not any(lengths.values()):
         raise DataError(f"{reader.files.paths[0]} holds no rows; give a file with a header and rows")
+    rows = [lengths[path] for path in reader.files.paths]
+    origins = _origins(reader.files, rows)
     table = pyarrow.concat_tables(chunks, promote_options="permissive")
     try:
         found = targets.read(table, wanted, types, config.columns.classes)
     except targets.BadTarget as error:
-        raise DataError(f"{_where(tuple(origins), error.index)}: {error}; correct it") from error
+        raise DataError(f"{_where(origins, error.index)}: {error}; correct it") from error
     except DataError as error:
         raise DataError(f"{config.source}: {error}") from error
-    _check_given(config, found, tuple(origins), wanted)
+    _check_given(config, found, origins, wanted)
     if found.kind == "class" and len(found.classes) < 2:
         raise DataError(
             f"{config.source}: target {wanted[0]} is always {found.classes[0] if found.classes else 'missing'}; "
             "there is nothing to learn, choose another column"
         )
-    own: dict[str, tuple[int, int]] = {}
-    start = 0
-    for path, split in zip(reader.files.paths, reader.files.splits, strict=True):
-        stop = start + lengths.get(path, 0)
-        if split:
-            own[split] = (own.get(split, (start, stop))[0], stop)
-        start = stop
-    return found, tuple(origins), own
+    return found, rows
 
 
 def _check_given(config: Data, target: targets.Target, origins: Any, wanted: Sequence[str]) -> None:
     missing = np.flatnonzero(~target.given)
     if missing.size == 0:
         return
-    where = f"{_where(origins, int(missing[0]))} has no {' and no '.join(wanted)}"
+    first = int(missing[0])
+    where = f"{_where(origins, first)} has no {' and no '.join(wanted)}"
+    if first in target.strays:
+        where = f"{_where(origins, first)}: target {wanted[0]} is {target.strays[first]!r}, where others are numbers"
     if config.on_bad == "stop":
         raise DataError(
             f"{where} ({missing.size} of {len(target.given)} rows); fill it in, or leave such rows out: "
@@ -143,14 +212,16 @@ def _check_given(config: Data, target: targets.Target, origins: Any, wanted: Seq
         )
 
 
-def _rows(config: Data, reader: reading.Reader, target: targets.Target, own: Any) -> dict[str, np.ndarray]:
-    """Rows of each split, without those that have no target."""
-    if own or config.split_by == "random":
-        labels = np.maximum(target.values, 0) if target.kind == "class" else target.values
-        rows = split_rows(config, labels, target.classes if target.kind == "class" else (), own)
+def _rows(config: Data, reader: reading.Reader, target: targets.Target, table: _Table) -> dict[str, np.ndarray]:
+    """Rows of each split of a table, without those that have no target."""
+    config = dataclasses.replace(config, source=table.source)
+    values_of, given = target.values[table.start : table.stop], target.given[table.start : table.stop]
+    if table.splits or config.split_by == "random":
+        labels = np.maximum(values_of, 0) if target.kind == "class" else values_of
+        rows = split_rows(config, labels, target.classes if target.kind == "class" else (), table.splits)
     else:
-        rows = split_by(config, len(target.given), lambda name: _column(config, reader, name))
-    return {split: ids[target.given[ids]] for split, ids in rows.items()}
+        rows = split_by(config, len(given), lambda name: _column(config, reader, name)[table.start : table.stop])
+    return {split: table.start + ids[given[ids]] for split, ids in rows.items()}
 
 
 def _column(config: Data, reader: reading.Reader, name: str) -> list[Any]:

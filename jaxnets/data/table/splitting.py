@@ -26,7 +26,7 @@ def split_by(config: Data, length: int, column: Callable[[str], list[Any]]) -> d
     sklearn: the test rows are those of `train_test_split(rows, test_size=data.test, random_state=data.split_seed)`
     order:   the last rows are the test split, those before them the validation split
     where:   the test rows are those whose column a regular expression fits
-    group:   the test rows are whole groups, those of a fold where there are folds; valid is drawn from the rest
+    group:   the test rows are whole groups, those of a fold where there are folds, and so are the valid rows
     """
     way, _, name = config.split_by.partition(":")
     if config.folds is not None and way != "group":
@@ -46,7 +46,7 @@ def split_by(config: Data, length: int, column: Callable[[str], list[Any]]) -> d
         case "where", True:
             test = grouping.fitting(name, column)
         case "group", True:
-            test = grouping.left_out(config, name, column(name))
+            return _dealt(everything, *grouping.left_out(config, name, column(name)))
         case "column", True:
             return _by_column(name, column(name))
         case _:

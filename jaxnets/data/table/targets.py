@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from jaxnets.data.table import values
+from jaxnets.data.table import strays, values
 from jaxnets.errors import ConfigError, DataError, near
 
 _FEW = 20  # different whole numbers that are classes, not amounts
@@ -27,6 +28,7 @@ class Target(NamedTuple):
     given: np.ndarray
     classes: tuple[str, ...]
     names: tuple[str, ...]
+    strays: Mapping[int, str] = MappingProxyType({})  # what stands in rows of no target where numbers are learned
 
 
 def names_of(target: str | None, columns: Sequence[str], source: str) -> tuple[str, ...]:
@@ -53,7 +55,7 @@ def read(table: Any, names: Sequence[str], types: Mapping[str, str], classes: tu
     (name,) = names
     column = values._one(table[name])
     wanted = types.get(name)
-    if wanted == "labels" or (wanted is None and _is_list(column.type)):
+    if wanted == "labels" or (wanted is None and is_list(column.type)):
         return _labels(name, column, classes)
     if wanted != "category" and not classes:
         try:
@@ -61,13 +63,25 @@ def read(table: Any, names: Sequence[str], types: Mapping[str, str], classes: tu
         except values.BadValue as error:
             if wanted == "number" or values._numeric(column.type):
                 raise BadTarget(name, error) from error
+            if wanted is None and (few := strays.among(column)) is not None and not _few(few.numbers):
+                return _without(few, column, name)
         else:
-            given = ~np.isnan(x)
-            kinds = np.unique(x[given])
-            few = len(kinds) <= _FEW and (kinds == np.round(kinds)).all()
-            if wanted == "number" or not few:
-                return Target("real", x[:, None].astype(np.float32), given, (), (name,))
+            if wanted == "number" or not _few(x):
+                return Target("real", x[:, None].astype(np.float32), ~np.isnan(x), (), (name,))
     return _classes(name, column, classes)
+
+
+def _few(x: np.ndarray) -> bool:
+    """Whether these numbers are classes."""
+    kinds = np.unique(x[~np.isnan(x)])
+    return len(kinds) <= _FEW and bool((kinds == np.round(kinds)).all())
+
+
+def _without(few: strays.Strays, column: Any, name: str) -> Target:
+    """Numbers to learn, and rows in which a word stands instead, which have no target."""
+    words = {int(place): str(column[int(place)]) for place in few.places}
+    x = few.numbers
+    return Target("real", x[:, None].astype(np.float32), ~np.isnan(x), (), (name,), MappingProxyType(words))
 
 
 class BadTarget(ValueError):
@@ -115,11 +129,10 @@ def _in_order(text: str) -> tuple[int, float, str]:
 
 def _labels(name: str, column: Any, classes: tuple[str, ...]) -> Target:
     """One column of lists, or of texts with | ; or , between the labels."""
-    if _is_list(column.type):
+    if is_list(column.type):
         rows = [None if v is None else [str(one) for one in v] for v in column.to_pylist()]
     else:
-        found = column.cast("string").to_pylist()
-        rows = [None if v is None else [p.strip() for p in re.split(r"[|;,]", v) if p.strip()] for v in found]
+        rows = [None if v is None else labels_in(v) for v in column.cast("string").to_pylist()]
     different = sorted({label for row in rows if row for label in row}, key=_in_order)
     unknown = [label for label in different if classes and label not in classes]
     if unknown:
@@ -151,7 +164,17 @@ def _several(table: Any, names: Sequence[str], types: Mapping[str, str]) -> Targ
     return Target("real", x.astype(np.float32), given, (), tuple(names))
 
 
-def _is_list(kind: Any) -> bool:
+def labels_in(text: str) -> list[str]:
+    """The labels of a text.
+
+    >>> labels_in("a| b;c")
+    ['a', 'b', 'c']
+    """
+    return [part.strip() for part in re.split(r"[|;,]", text) if part.strip()]
+
+
+def is_list(kind: Any) -> bool:
+    """Whether an Arrow type is that of lists."""
     import pyarrow
 
     return bool(pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind))
