@@ -541,7 +541,6 @@ class _Sweep:
                 self.show(figures)
         return bool(self.signals.received)
 
-
     def _share(self) -> None:
         """Gives back what waits beyond this worker's share, once there are more workers than were known of."""
         workers = max(self.given["workers"], self.study.workers())
