@@ -4,7 +4,7 @@ jaxnets init PATH [--target COLUMN] [--out FILE] [--force]
 jaxnets train CONFIG [--run-dir DIR] [--allow PATH …] [--tensorboard] [--profile A:B] [--a.b.c VALUE …]
 jaxnets train CONFIG --seeds N | --folds N | --splits N …
 jaxnets train --from-sweep SWEEP --best | --trial N [--run-dir DIR] [--a.b.c VALUE …]
-jaxnets sweep CONFIG --over PATH=RANGE … --trials N [--name NAME] [--searcher NAME] … [--a.b.c VALUE …]
+jaxnets sweep CONFIG --over PATH=RANGE … --trials N [--name NAME] [--workers N [--on ray]] … [--a.b.c VALUE …]
 jaxnets lr-find CONFIG [--low 1e-7] [--high 10] [--steps 100] [--out FILE] [--a.b.c VALUE …]
 jaxnets batch-find CONFIG [--memory 16GiB] [--largest N] [--a.b.c VALUE …]
 jaxnets compile CONFIG [--topology v5e:16x16] [--batch auto] [--json] [--a.b.c VALUE …]
@@ -20,6 +20,7 @@ jaxnets sweep-report NAME|FOLDER [--out FILE.html] [--dollars-per-hour PRICE]
 jaxnets doctor [--json]
 jaxnets launch local --processes N [--devices-per-process D] [--dry-run] -- train CONFIG … | SCRIPT.py …
 jaxnets launch slurm --name NAME [--nodes N] [--gpus-per-node G] [--time LIMIT] … [--wait] [--dry-run] -- train CONFIG …
+jaxnets launch slurm --name NAME --array 0-7 … -- sweep CONFIG …
 jaxnets launch gke --name NAME --image IMAGE --tpu CHIP:TOPOLOGY | --gpus-per-node [TYPE:]G … [--dry-run] -- PROGRAM
 jaxnets launch sky --name NAME --accelerators NAME:COUNT [--nodes N] [--spot] … [--dry-run] -- PROGRAM
 jaxnets launch ssh --hosts A,B --name NAME | --folder PATH … [--dry-run] -- PROGRAM

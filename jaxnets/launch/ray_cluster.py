@@ -84,9 +84,10 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
     try:
         ray.init(address=address, log_to_driver=True, include_dashboard=False if address is None else None)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+        where = address or os.environ.get("RAY_ADDRESS", "of this machine")
         raise UsageError(
-            f"the Ray cluster {address or os.environ.get('RAY_ADDRESS', 'of this machine')} cannot be reached "
-            f"({error}); give --address HOST:PORT of one that runs, as ray start --head says it"
+            f"the Ray cluster {where} cannot be reached ({error}); "
+            "give --address HOST:PORT of one that runs, as ray start --head says it"
         ) from error
     try:
         yield

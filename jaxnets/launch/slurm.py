@@ -103,10 +103,8 @@ def _commands(job: Job) -> Iterator[str]:
     if job.setup is not None:
         yield f". {shlex.quote(job.setup)}"
     yield "export PYTHONUNBUFFERED=1"
-    sweep = is_sweep(job.program)
-    if (
-        job.nodes > 1 and not sweep and tasks_per_node(job) == 1 and gpus(job) > 1
-    ):  # jax would take one device for a process
+    sweep, several = is_sweep(job.program), tasks_per_node(job) == 1 and gpus(job) > 1
+    if several and job.nodes > 1 and not sweep:  # jax would take one device for a process
         yield f"export JAX_LOCAL_DEVICE_IDS={','.join(map(str, range(gpus(job))))}"
     cpus = f"--cpus-per-task={job.cpus_per_task} " if job.cpus_per_task else ""  # srun does not take it from sbatch
     program = " ".join(_quoted(word, job.array) for word in words(job.program, python=job.python, workers=True))
@@ -160,7 +158,7 @@ def _check_sweep(job: Job) -> None:
     if gpus(job) and tasks_per_node(job) > 1:
         raise UsageError(
             f"--ntasks-per-node {job.ntasks_per_node} of a sweep is not allowed with --gpus-per-node "
-            f"{job.gpus_per_node}: one worker takes all GPUs of its node; leave it out, and give more --nodes"
+            f"{job.gpus_per_node}: one worker takes all GPUs of its node; leave it out, and give --array"
         )
     more = [two for one, two in zip(job.program, (*job.program[1:], ""), strict=True) if one == "--trials"]
     more += [word.removeprefix("--trials=") for word in job.program if word.startswith("--trials=")]

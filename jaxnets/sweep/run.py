@@ -327,10 +327,10 @@ class _Sweep:
             return False
         if not self.waited:
             self.say(f"{count} trials are with other workers: waiting for them, to take those of a worker that dies")
-        self.waited = True
-        end = time.monotonic() + _WAIT_SECONDS
-        while time.monotonic() < end and not self.signals.received:
+        self.waited, began = True, time.monotonic()
+        while time.monotonic() < began + _WAIT_SECONDS and not self.signals.received:
             time.sleep(0.05)
+        self.record.spent["waiting"] += time.monotonic() - began
         return True
 
     def _next(self) -> _Group | None:

@@ -6,6 +6,7 @@ Needs the extra [ray].
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from jaxnets.sweep import Log
 
 experiment = Experiment(
     data=Data(source="wine", batch_size=16), model=MLP(widths=(8,)), optim=AdamW(lr=1e-2),
-    loop=Loop(steps=20000, log_every=1000, eval_every=5000, save_every=20000, monitor="nll"),
+    loop=Loop(steps=10000, log_every=1000, eval_every=5000, save_every=10000, monitor="nll"),
 )
 space = {"optim.lr": Log(1e-3, 1e-1)}
 """
@@ -80,6 +81,13 @@ def done(folder):
     return path.read_text(errors="replace").count('"state":1') if path.exists() else 0
 
 
+def told(folder):
+    """The workers that have told of a trial."""
+    path = folder / "sweeps" / "s" / "study.journal"
+    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    return {worker for line in lines if '"told"' in line for worker in re.findall(r'"worker":"([^"]+)"', line)}
+
+
 def workers():
     """{pid of a Ray worker that runs our task: pid of its node's raylet}."""
     found = {}
@@ -98,8 +106,8 @@ def assert_whole(folder, trials):
 
 
 def test_workers_and_nodes_that_die_are_replaced_and_the_sweep_is_whole(cluster, sweep, tmp_path):
-    process = sweep("--trials", "30")
-    until(lambda: done(tmp_path) >= 2 and len(workers()) == 2, tmp_path, process)
+    process = sweep("--trials", "60")
+    until(lambda: len(told(tmp_path)) == 2, tmp_path, process)
     nodes = {node.all_processes["raylet"][0].process.pid: node for node in cluster.worker_nodes}
     [victim] = [pid for pid, raylet in workers().items() if raylet in nodes]
     before = set(workers())
@@ -110,8 +118,8 @@ def test_workers_and_nodes_that_die_are_replaced_and_the_sweep_is_whole(cluster,
     cluster.add_node(num_cpus=1)
     until(lambda: process.poll() is not None, tmp_path)
     assert process.returncode == 0, (tmp_path / "said").read_text()
-    assert_whole(tmp_path, 30)
-    assert "30 trials (30 complete)" in (tmp_path / "said").read_text()
+    assert_whole(tmp_path, 60)
+    assert "60 trials (60 complete)" in (tmp_path / "said").read_text()
 
 
 def test_a_driver_that_is_told_to_end_hands_it_on(sweep, tmp_path):
@@ -128,16 +136,16 @@ def test_a_driver_that_is_told_to_end_hands_it_on(sweep, tmp_path):
 def test_what_the_cluster_has_not_is_told(cluster, tmp_path):
     (tmp_path / "c.py").write_text(CONFIG)
     words = (
-        "sweep",
-        tmp_path / "c.py",
-        "--trials",
-        "2",
         "--sweep-dir",
         tmp_path / "s",
         "--on",
         "ray",
         "--workers",
         "1",
+        "--address",
+        cluster.address,
+        "--gpus",
+        "1",
     )
-    code, _, errors = command(*words, "--address", cluster.address, "--gpus", "1")
+    code, _, errors = command("sweep", tmp_path / "c.py", "--trials", "2", *words)
     assert code == 2 and "no node of the Ray cluster has --cpus 1 and --gpus 1" in errors
