@@ -163,7 +163,7 @@ def _best(found: Study) -> str:
             "trial",
             *map(html.escape, [*found.names, *paths, *(name.replace(".", " ") for name in figures)]),
             "steps",
-            "s",
+            "seconds",
         ]
     ]
     for place in places:

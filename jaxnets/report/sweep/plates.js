@@ -77,6 +77,7 @@ class Plate {
       pen.lineWidth = k === "good" && tenth < 100 ? 1.3 : 1;
       this.mark(pen, i, k);
     }
+    if (this.chart.kind === "curves") this.failed(pen);
     if (best >= 0 && !(inside && !inside[best])) this.emphasise(pen, best, ink.d);
     if (this.chart.kind === "rows") this.brushed(pen);
     this.highlight();
@@ -123,17 +124,21 @@ class Plate {
     if (this.chart.kind !== "points") {
       this.path(pen, i);
       pen.stroke();
-      if (k === "f" && this.chart.kind === "curves" && this.ends[i + 1] > this.ends[i]) {
-        const last = this.ends[i + 1] - 1;
-        pen.globalAlpha = veil(k, false);
-        cross(pen, this.x(this.xy[2 * last]), Math.max(this.chart.box[1], this.y(this.xy[2 * last + 1])));
-      }
       return;
     }
     const spot = this.spot(i);
     if (!spot) return;
     if (k === "f") cross(pen, spot[0], spot[1]);
     else dot(pen, spot[0], spot[1], count > 2000 ? 2 : 3);
+  }
+  failed(pen) {  // the ends of curves that failed, above all others
+    pen.globalAlpha = veil("f", false);
+    pen.strokeStyle = ink.b;
+    for (let i = 0; i < count; i++) {
+      if (data.states[i] !== "f" || (inside && !inside[i]) || this.ends[i + 1] === this.ends[i]) continue;
+      const last = this.ends[i + 1] - 1;
+      cross(pen, this.x(this.xy[2 * last]), Math.max(this.chart.box[1], this.y(this.xy[2 * last + 1])));
+    }
   }
   emphasise(pen, i, colour) {
     pen.globalAlpha = 1;
