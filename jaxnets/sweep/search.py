@@ -168,10 +168,12 @@ class Study:
             return [self._tell(one) for one in checked]
 
     def records(self) -> list[Record]:
-        """Every trial, by number."""
+        """Every trial, by number, but for those that wait until more are wanted."""
         paths = {name: path for path, name in self._names.items()}
         with self._at_work():
-            return [_record(trial, paths) for trial in self._trials()]
+            limit = self._limit()
+            records = [_record(trial, paths) for trial in self._trials()]
+            return [one for one in records if one.state != "waiting" or one.number < limit]
 
     def want(self, trials: int | str) -> int:
         """Sets how many trials the study shall have in all; "+100" adds to what was wanted or is there.

@@ -118,12 +118,14 @@ def _proxy(url: str, address: str) -> Any:
 def _database(url: str, scheme: str) -> Any:
     from optuna.storages import RDBStorage, _CachedStorage
 
-    server = scheme.partition("+")[0] in ("postgresql", "mysql")
+    if scheme in ("postgres", "postgresql"):  # which driver that means differs between versions of SQLAlchemy
+        url = f"postgresql+psycopg2://{url.partition('://')[2]}"
+    server = scheme.partition("+")[0] in ("postgres", "postgresql", "mysql")
     arguments = {"connect_args": {"connect_timeout": int(READY_SECONDS)}} if server else {}
     try:
         return _CachedStorage(RDBStorage(url, engine_kwargs={"pool_pre_ping": server, **arguments}))
     except ImportError as error:
-        if scheme.startswith("postgresql"):
+        if "+psycopg2:" in url:
             raise MissingExtra("psycopg2", extra="postgres", purpose=f"for {scheme} storages") from error
         raise UsageError(
             f"the storage's {scheme} needs a package that is not installed ({error}); install it"

@@ -115,7 +115,9 @@ def test_workers_share_a_server_and_one_is_killed(server):
             assert process.stdout.readline() == "ready\n"
         assert processes[0].stdout.readline() == "4\n"
         os.kill(processes[0].pid, signal.SIGKILL)
-        assert [process.wait(timeout=240) for process in processes] == [-signal.SIGKILL, 0, 0]
+        for process in processes:
+            process.communicate(timeout=240)
+        assert [process.returncode for process in processes] == [-signal.SIGKILL, 0, 0]
         records = opened(url).records()
         assert [(one.number, one.state) for one in records] == [(number, "complete") for number in range(40)]
         assert len({one.attributes["by"] for one in records}) >= 2
@@ -183,8 +185,11 @@ def test_the_dashboard_shows_a_study_and_may_write_to_it(tmp_path):
         assert values == [record.values for record in study.records()]
         asked(f"api/studies/{shown['study_id']}/note", {"body": "wide enough?", "version": 1})  # it takes the lock
         assert [one.number for one in study.ask(2)] == [12, 13]
-        again = json.loads(asked(f"api/studies/{shown['study_id']}"))
-        assert again["note"]["body"] == "wide enough?" and len(again["trials"]) == 14
+        until = time.monotonic() + 60  # it looks for new trials every ten seconds
+        while len((again := json.loads(asked(f"api/studies/{shown['study_id']}")))["trials"]) < 14:
+            assert time.monotonic() < until
+            time.sleep(0.5)
+        assert again["note"]["body"] == "wide enough?"
     finally:
         process.kill()
         process.wait()

@@ -116,6 +116,16 @@ def test_a_study_is_gone_on_with_by_name_and_extended(tmp_path):
     assert opened(tmp_path, name="other").want("+2") == 2
 
 
+def test_a_trial_more_than_wanted_waits_until_it_is(tmp_path, monkeypatch):
+    first, second = opened(tmp_path), opened(tmp_path)
+    first.want(2)
+    monkeypatch.setattr(second, "_trials", lambda: [])  # it looked before the other asked
+    assert len(first.ask(2)) == 2 and second.ask(1) == []
+    assert len(first.records()) == 2
+    first.want("+1")
+    assert [one.number for one in first.ask(5)] == [2] and len(first.records()) == 3
+
+
 @pytest.mark.parametrize("trials", ["0", 0, "-1", "+", "+0", "many"])
 def test_a_number_of_trials_that_is_none_is_told(tmp_path, trials):
     with pytest.raises(UsageError, match="trials are not allowed"):
