@@ -73,6 +73,16 @@ def test_diabetes_against_ridge_on_the_same_splits(tmp_path):
     assert ours <= 1.02 * theirs
 
 
+@needs_data
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_grades_in_their_order_against_the_same_without_it(tmp_path):
+    ordered = figures("diamonds_clarity", tmp_path)["test"]
+    plain = figures("diamonds_clarity", tmp_path, task="classification")["test"]
+    print("diamonds clarity", ordered["mae"], ordered["accuracy"], plain["accuracy"])
+    assert ordered["mae"] <= 0.42 and ordered["accuracy"] > plain["accuracy"]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_diabetes_quantiles_against_linear_ones_on_the_same_splits(tmp_path):
