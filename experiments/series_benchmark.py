@@ -38,7 +38,8 @@ def mase(said: np.ndarray, true: np.ndarray, naive: float) -> float:
 def seasonal(given: data.Data) -> np.ndarray:
     """(n h) the values one season before those of the test windows, however far their context reaches back."""
     series = given.series
-    past, _ = windows(data.load(dataclasses.replace(given, context=max(given.context, series.season))).splits["test"])
+    longer = dataclasses.replace(given, context=max(given.context or 0, series.season))
+    past, _ = windows(data.load(longer).splits["test"])
     return past[:, np.arange(series.horizon) % series.season - series.season]
 
 
