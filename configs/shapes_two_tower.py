@@ -2,9 +2,11 @@
 
 source    Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", 2021
 command   jaxnets train configs/shapes_two_tower.py
-hardware  two CPU cores, minutes
-expected  TODO
-table     drawn by the program | TODO
+hardware  two CPU cores, minutes: about 100 s of processor time in all
+expected  test image_to_text_recall_1 and text_to_image_recall_1 ≥ 0.9 among 1024 texts, or images
+measured  0.9307 and 0.9355, seed 0; chance 0.0011, all words known but not their order 0.8006, a ridge from pixels
+          to words 0.6592 (experiments/pairs_baselines.py)
+table     drawn by the program | recall at 1 ≥ 0.9 of 1,024 (chance 0.001, all words in any order 0.80, a ridge 0.66)
 """
 
 from jaxnets.config import Experiment

@@ -15,9 +15,9 @@ In turns, each for --seconds at a time; of what is prefetched, nothing is counte
 than the rate where other work runs on the same cores. Beside them, what one epoch that is not counted, and then three
 more, add to the memory of this process (resident).
 
-`--step` measures how long a step of resnet9 takes that is given its batches by the stream, against the same step on one
-batch (loop efficiency). `--memory 0.3,1` writes parquet tables of so many GB, and tells of each the peak memory of a
-process that reads one epoch of it.
+`--step` measures how long a step of resnet9 takes that is given its batches by the stream, of pictures that are kept or
+decoded anew, against the same step on one batch (loop efficiency). `--memory 0.3,1` writes parquet tables of so many
+GB, and tells of each the peak memory of a process that reads one epoch of it.
 
     python experiments/data_benchmark.py [--repeats 5] [--seconds 2] [--only "jpeg 32,wav"] [--no-torch]
     python experiments/data_benchmark.py --step
@@ -29,6 +29,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import statistics
@@ -249,8 +250,8 @@ def resident(what: str = "VmRSS:") -> float:
     return int(Path("/proc/self/status").read_text().split(what)[1].split()[0]) / 1024
 
 
-def step(folder: Path, *, workers: int, repeats: int, steps: int, width: int) -> None:
-    """Prints how long a step of resnet9 takes when it is fed, and when it is not."""
+def step(folder: Path, *, share: float, workers: int, repeats: int, steps: int, width: int) -> None:
+    """Prints how long a step of resnet9 takes when it is fed, from memory or anew, and when it is not."""
     import jax
 
     from jaxnets import Experiment, experiment_step, init_state
@@ -259,32 +260,39 @@ def step(folder: Path, *, workers: int, repeats: int, steps: int, width: int) ->
     from jaxnets.optim import SGD
     from jaxnets.tasks import Classification
 
-    row = made("jpeg 32", rows(folder, workers)["jpeg 32"], folder)
+    row = made("jpeg 32", rows(folder, workers)["jpeg 32"], folder, share=share)
     source = dataclasses.replace(row.source, standardize=True)
-    dataset = data.load(source)
+    dataset, size = data.load(source), source.batch_size
     experiment = Experiment(data=source, model=ResNet9(width=width), task=Classification(), optim=SGD(lr=0.01))
     split, parts = dataset.splits["train"], build(experiment, dataset.schema)
-    with data.training_stream(split, seed=0, batch_size=source.batch_size, workers=workers) as stream:
-        added(stream, range(-(-split.length // source.batch_size)))  # the first epoch decodes, the others need not
-        batches = streamed(stream)
-        fixed = jax.device_put(next(batches))
+    anew = data.load(without_keeping(source)).splits["train"]
+    with (
+        data.training_stream(split, seed=0, batch_size=size, workers=workers) as stream,
+        data.training_stream(anew, seed=0, batch_size=size, workers=workers) as other,
+    ):
+        added(stream, range(-(-split.length // size)))  # the first epoch decodes, the others need not
+        fixed = jax.device_put(stream([0])[0])
+        ways = {"bare": itertools.repeat(fixed), "fed": streamed(stream), "anew": streamed(other)}
         numbers = jax.tree.map(jax.numpy.asarray, experiment)
         state = jax.jit(lambda: init_state(*parts, key=jax.random.key(0), batch=fixed))()
         run = jax.jit(partial(experiment_step, schema=dataset.schema), donate_argnums=0)
-        state, _ = run(state, fixed, numbers)
-        seconds: dict[str, list[float]] = {"fed": [], "bare": []}
+        for batches in ways.values():
+            state, _ = run(state, next(batches), numbers)
+        wall: dict[str, list[float]] = {way: [] for way in ways}
+        cpu: dict[str, list[float]] = {way: [] for way in ways}
         for repeat in range(repeats):
-            for way in ("fed", "bare") if repeat % 2 else ("bare", "fed"):
+            for way in list(ways)[:: -1 if repeat % 2 else 1]:
                 jax.block_until_ready(state)
-                began = time.perf_counter()
+                began, used = time.perf_counter(), time.process_time()
                 for _ in range(steps):
-                    state, _ = run(state, next(batches) if way == "fed" else fixed, numbers)
+                    state, _ = run(state, next(ways[way]), numbers)
                 jax.block_until_ready(state)
-                seconds[way].append((time.perf_counter() - began) / steps)
-    for way, values in seconds.items():
-        print(f"  {way:4} {spread([1000 * value for value in values])} ms a step of {source.batch_size}")
-    ratios = [still / fed for still, fed in zip(seconds["bare"], seconds["fed"], strict=True)]
-    print(f"  loop efficiency of resnet9 of width {width}: {spread(ratios)}")
+                wall[way].append(1000 * (time.perf_counter() - began) / steps)
+                cpu[way].append(1000 * (time.process_time() - used) / steps)
+    print(f"  resnet9 of width {width}, {size} pictures a step; on the right, loop efficiency by the clock and by CPU")
+    for way in ways:
+        ratios = f"{spread(over(wall['bare'], wall[way]))} | {spread(over(cpu['bare'], cpu[way]))}"
+        print(f"  {way:4} {spread(wall[way])} ms, {spread(cpu[way])} ms of CPU | {ratios}")
 
 
 def peaks(folder: Path, sizes: list[float]) -> None:
@@ -337,7 +345,14 @@ def main() -> None:
             peaks(folder, [float(size) for size in given.memory.split(",")])
             return
         if given.step:
-            step(folder, workers=given.workers, repeats=given.repeats, steps=given.steps, width=given.width)
+            step(
+                folder,
+                share=given.share,
+                workers=given.workers,
+                repeats=given.repeats,
+                steps=given.steps,
+                width=given.width,
+            )
             return
         print(f"python {sys.version.split()[0]}, numpy {np.__version__}, {len(os.sched_getaffinity(0))} cores, "
               f"{given.workers} workers; median (least to most) of {given.repeats} turns of {given.seconds:g} s; "

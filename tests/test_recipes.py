@@ -123,6 +123,14 @@ def test_shapes_unet(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
+def test_shapes_two_tower(tmp_path):
+    found = figures("shapes_two_tower", tmp_path)["test"]
+    print("shapes, two towers", found)
+    assert min(found["image_to_text_recall_1"], found["text_to_image_recall_1"]) >= 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
 @needs_data
 def test_shakespeare(tmp_path):
     found = figures("shakespeare_gpt", tmp_path)

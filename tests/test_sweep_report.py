@@ -300,17 +300,38 @@ def test_the_cost_is_that_of_the_devices_over_the_wall_time(tmp_path):
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
 
 
+# Counts the charts that have ink, points into the first, and draws along the axis of the rate to its middle.
+PROBE = """
+const root = document.documentElement;
+addEventListener("error", event => root.dataset.error = event.message);
+addEventListener("load", () => {
+  const plates = [...document.querySelectorAll(".plate")];
+  const inked = plates.map(plate => plate.querySelectorAll("canvas")[1]).filter(canvas => canvas.width > 300 &&
+    canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.some(value => value));
+  root.dataset.inked = inked.length + "/" + plates.length;
+  const at = (plate, kind, x, y) => {
+    const frame = plate.getBoundingClientRect(), scale = frame.width / 640;
+    plate.dispatchEvent(new PointerEvent(kind, {clientX: frame.left + x * scale, clientY: frame.top + y * scale}));
+  };
+  for (let y = 40; y < 280 && dock.hidden; y += 10) at(plates[0], "pointermove", 300, y);
+  root.dataset.said = dock.textContent;
+  at(plates[0], "pointerleave", 0, 0);
+  const rows = document.querySelector(".plate.rows");
+  rows.setPointerCapture = () => {};  // there is no pointer
+  window.requestAnimationFrame = what => what();
+  at(rows, "pointerdown", 0, 24);
+  at(rows, "pointermove", 320, 24);
+  at(rows, "pointerup", 320, 24);
+  root.dataset.chosen = dock.textContent;
+});
+"""
+
+
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
 def test_a_browser_draws_it_without_an_error(tmp_path):
     write_page(str(sweeps.write(tmp_path, sweeps.written(60))))
     page = tmp_path / "sweep.html"
-    probe = (
-        "<script>onerror=m=>document.documentElement.dataset.error=m;addEventListener('load',()=>{"
-        "const c=[...document.querySelectorAll('.plate')].map(p=>p.querySelectorAll('canvas')[1]);"
-        "const n=c.filter(x=>x.width>300&&new Uint32Array(x.getContext('2d').getImageData(0,0,x.width,x.height).data"
-        ".buffer).some(v=>v)).length;document.documentElement.dataset.inked=n+'/'+c.length})</script>"
-    )
-    page.write_text(page.read_text().replace("<body>", f"<body>{probe}"))
+    page.write_text(page.read_text().replace("</body>", f"<script>{PROBE}</script></body>"))
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=1280,9000", f"--user-data-dir={tmp_path}/b"]
     ended = subprocess.run(
         [str(BROWSER), *flags, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120
@@ -319,3 +340,10 @@ def test_a_browser_draws_it_without_an_error(tmp_path):
     assert "data-error" not in root and re.search(r'data-drawn="\d+"', root), root
     inked, count = map(int, re.search(r'data-inked="(\d+)/(\d+)"', root).groups())
     assert inked == count > 10
+    (said,) = re.findall(r'data-said="([^"]*)"', root)
+    content = sweeps.written(60)
+    number = int(re.match(r"trial (\d+)", said)[1])
+    assert f"optim.lr {content['trials'][number]['settings']['optim.lr']:.4g}" in said
+    below = sum(one["settings"]["optim.lr"] <= 1e-4 * 10**1.5 for one in content["trials"])
+    (chosen,) = re.findall(r'data-chosen="([^"]*)"', root)
+    assert f"{below} of 60 trials chosen" in chosen

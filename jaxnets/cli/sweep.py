@@ -64,11 +64,17 @@ def _sweep_options(sweep: Parser) -> None:
         "--workers", type=int, metavar="N", help="processes that share the sweep, each with its part of the machine"
     )
     sweep.add_argument("--on", choices=("ray",), help="where the workers run (default: on this machine)")
-    sweep.add_argument("--address", metavar="HOST:PORT", help="of the Ray cluster (default: what Ray finds, or its own)")
+    sweep.add_argument(
+        "--address", metavar="HOST:PORT", help="of the Ray cluster (default: what Ray finds, or its own)"
+    )
     sweep.add_argument("--cpus", type=float, metavar="C", help="of each worker, on Ray (default: 1)")
     sweep.add_argument("--gpus", type=float, metavar="G", help="of each worker, on Ray (default: 0)")
     sweep.add_argument(
-        "--retries", type=int, default=3, metavar="N", help="of a worker whose process or node dies, on Ray (default: 3)"
+        "--retries",
+        type=int,
+        default=3,
+        metavar="N",
+        help="of a worker whose process or node dies, on Ray (default: 3)",
     )
     sweep.add_argument(
         "--no-wait",

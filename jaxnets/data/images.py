@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import threading
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
@@ -51,6 +52,7 @@ class RowGroups:
     def __init__(self, paths: list[Path], column: str, *, pool: int) -> None:
         self.paths, self._column, self.groups = paths, column, _groups(paths)
         self.starts = np.cumsum([0, *(group.rows for group in self.groups)])
+        self._starts: list[int] = self.starts.tolist()
         mean_rows = max(1.0, float(self.starts[-1]) / max(1, len(self.groups)))
         self._held: OrderedDict[int, Future[Any]] = OrderedDict()
         self._most_held = 2 * math.ceil(pool / mean_rows) + 2
@@ -74,8 +76,8 @@ class RowGroups:
 
     def encoded(self, row: int) -> bytes:
         """The image of a row. Raises DataError if its row group cannot be read."""
-        number = int(self.numbers(row))
-        given = self._group(number)[row - int(self.starts[number])].as_py()
+        number = bisect_right(self._starts, row) - 1
+        given = self._group(number)[row - self._starts[number]].as_py()
         return given["bytes"] if isinstance(given, dict) else given
 
     def _group(self, number: int) -> Any:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxnets.data.draws import Draw
 from jaxnets.data.kept import Kept
 from jaxnets.data.listing import Listing
 from jaxnets.data.pictures import BadPicture, Decoded, Images, cut_out, decoded, opened
@@ -50,7 +51,7 @@ class PairReader:
 
     def fill(self, rows: np.ndarray, out: Mapping[str, np.ndarray], draws: np.ndarray | None, /) -> None:
         for place, row in enumerate(rows.tolist()):
-            draw = None if draws is None else np.random.Generator(np.random.Philox(key=draws[place]))
+            draw = None if draws is None else Draw(draws[place])
             try:
                 pixels, numbers = cut_out(self._kept(row, self._decoded), self._config, draw)
                 out["targets"][place] = self._checked(numbers)

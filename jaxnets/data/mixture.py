@@ -72,12 +72,12 @@ def read(config: Data, name: str, load: Callable[[Data], Dataset]) -> Dataset:
     sources = sources_of(name)
     parts = [load(dataclasses.replace(config, source=one.source)) for one in sources]
     schemas = [part.schema for part in parts]
-    for one, schema in zip(sources[1:], schemas[1:], strict=True):
-        _agree(sources[0].source, schemas[0], one.source, schema)
     if schemas[0].input_kind == "pair":
         raise DataError(
             f"{config.source} mixes pairs, whose numbers say in their own source alone what is shared; give one table"
         )
+    for one, schema in zip(sources[1:], schemas[1:], strict=True):
+        _agree(sources[0].source, schemas[0], one.source, schema)
     named = [(part, ((one.source, 0),)) for one, part in zip(sources, parts, strict=True)]
     splits = {
         split: _joined([p.splits[split]._replace(origins=p.splits[split].origins or own) for p, own in named])

@@ -171,7 +171,9 @@ def whole(config: Data, name: str) -> Pairs:
         return _listed(config, _listing(config, name, column, bad), bad)
     paths = files_of("pairs", name)["train"]
     texts = _texts(paths, column, config.texts.column, bad)
-    return _streamed(config, RowGroups(paths, column, pool=config.images.pool), texts, np.arange(len(texts)), bad)
+    groups = RowGroups(paths, column, pool=config.images.pool)
+    reader = _reader(config, groups, len(texts), len(texts), bad)
+    return _streamed(config, groups, reader, texts, np.arange(len(texts)))
 
 
 def _listing(config: Data, name: str, column: str, bad: Bad) -> Listing:

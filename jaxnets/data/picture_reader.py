@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from jaxnets.data.draws import Draw
 from jaxnets.data.kept import Kept
 from jaxnets.data.pictures import BadPicture, Decoded, Images, cut_out, decoded
 from jaxnets.data.reader import Bad, Leaf
@@ -40,7 +41,7 @@ class PictureReader:
 
     def fill(self, rows: np.ndarray, out: Mapping[str, np.ndarray], draws: np.ndarray | None, /) -> None:
         for place, row in enumerate(rows.tolist()):
-            draw = None if draws is None else np.random.Generator(np.random.Philox(key=draws[place]))
+            draw = None if draws is None else Draw(draws[place])
             try:
                 out[self._leaf][place], _ = cut_out(self._kept(row, self._decoded), self._config, draw)
             except (BadPicture, OSError) as error:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
+from jaxnets.data.draws import Draw
 from jaxnets.types import experiment_dataclass
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -43,7 +44,7 @@ class Decoded(NamedTuple):
     mask: Any = None
 
 
-def cut(encoded: Any, config: Images, draw: np.random.Generator | None) -> UInt8[np.ndarray, "s s 3"]:
+def cut(encoded: Any, config: Images, draw: Draw | None) -> UInt8[np.ndarray, "s s 3"]:
     """A picture from its file's bytes, as an array (see `cut_out`). BadPicture if they cannot be read."""
     return cut_out(decoded(encoded), config, draw)[0]
 
@@ -60,7 +61,7 @@ def decoded(encoded: Any, mask: Any = None) -> Decoded:
 
 
 def cut_out(
-    picture: Decoded, config: Images, draw: np.random.Generator | None
+    picture: Decoded, config: Images, draw: Draw | None
 ) -> tuple[UInt8[np.ndarray, "s s 3"], UInt8[np.ndarray, "s s"] | None]:
     """A part of a picture scaled to `config.size`, and the same part of its mask.
 
@@ -115,15 +116,13 @@ def centre_box(width: int, height: int, share: float) -> tuple[float, float, flo
     return left, upper, left + side, upper + side
 
 
-def random_box(
-    width: int, height: int, least: float, draw: np.random.Generator, centre: float
-) -> tuple[float, float, float, float]:
+def random_box(width: int, height: int, least: float, draw: Draw, centre: float) -> tuple[float, float, float, float]:
     """A box of uniform area from `least` to 1, log-uniform aspect and uniform place; the centre if ten do not fit."""
     for _ in range(_TRIES):
         area = draw.uniform(least, 1.0) * width * height
         aspect = math.exp(draw.uniform(-math.log(_ASPECT), math.log(_ASPECT)))
         w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
         if 0 < w <= width and 0 < h <= height:
-            left, upper = int(draw.integers(0, width - w + 1)), int(draw.integers(0, height - h + 1))
+            left, upper = draw.integers(0, width - w + 1), draw.integers(0, height - h + 1)
             return float(left), float(upper), float(left + w), float(upper + h)
     return centre_box(width, height, centre)

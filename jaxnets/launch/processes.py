@@ -43,7 +43,7 @@ def run(commands: Sequence[Command]) -> int:
     failed (128 + signal). SIGINT and SIGTERM are handed on to all, so that a run saves; a second one ends them at once.
     """
     with contextlib.ExitStack() as stack:
-        asked = stack.enter_context(_asked())
+        asked = stack.enter_context(asked_to_end())
         started = [stack.enter_context(_Process(index, command)) for index, command in enumerate(commands)]
         codes = _wait(started, asked)
         for process in started:
@@ -67,7 +67,7 @@ def run_apart(
     Signals are handed on as in `run`. Returns 0 if one ended with 0; else the exit code of the first (128 + signal).
     """
     with contextlib.ExitStack() as stack:
-        asked = stack.enter_context(_asked())
+        asked = stack.enter_context(asked_to_end())
         started = [stack.enter_context(_Process(index, one, say)) for index, one in enumerate(commands)]
         handed_on, told, until = 0, set[int](), float("inf")
         while len(told) < len(started) and len(asked) < 2 and time.monotonic() < until:
@@ -177,8 +177,8 @@ def _print(line: str) -> None:
 
 
 @contextlib.contextmanager
-def _asked() -> Iterator[list[int]]:
-    """While this is open, SIGINT and SIGTERM are gathered and do nothing else."""
+def asked_to_end() -> Iterator[list[int]]:
+    """While this is open, SIGINT and SIGTERM are gathered, in order, and do nothing else."""
     asked: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield asked

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from jaxnets.errors import UsageError
-from jaxnets.launch.program import words
+from jaxnets.launch.program import is_sweep, words
 from jaxnets.launch.record import check_name
 from jaxnets.launch.settings import check_form, check_least, check_python
 
@@ -77,8 +77,8 @@ def script(job: Job) -> str:
 
 
 def tasks_per_node(job: Job) -> int:
-    """The processes of a node."""
-    return job.ntasks_per_node or gpus(job) or 1
+    """The processes of a node; a worker of a sweep takes all GPUs of it."""
+    return job.ntasks_per_node or (not is_sweep(job.program) and gpus(job)) or 1
 
 
 def gpus(job: Job) -> int:
@@ -103,11 +103,14 @@ def _commands(job: Job) -> Iterator[str]:
     if job.setup is not None:
         yield f". {shlex.quote(job.setup)}"
     yield "export PYTHONUNBUFFERED=1"
-    if job.nodes > 1 and tasks_per_node(job) == 1 and gpus(job) > 1:  # jax would take one device for a process
+    sweep = is_sweep(job.program)
+    if (
+        job.nodes > 1 and not sweep and tasks_per_node(job) == 1 and gpus(job) > 1
+    ):  # jax would take one device for a process
         yield f"export JAX_LOCAL_DEVICE_IDS={','.join(map(str, range(gpus(job))))}"
     cpus = f"--cpus-per-task={job.cpus_per_task} " if job.cpus_per_task else ""  # srun does not take it from sbatch
-    program = " ".join(_quoted(word, job.array) for word in words(job.program, python=job.python))
-    yield f"srun --kill-on-bad-exit=1 {cpus}{program}"
+    program = " ".join(_quoted(word, job.array) for word in words(job.program, python=job.python, workers=True))
+    yield f"srun --kill-on-bad-exit={int(not sweep)} {cpus}{program}"
     yield "code=$?"
     task = "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}" if job.array else "$SLURM_JOB_ID"
     yield f'if [ "$code" -eq 143 ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {job.retries} ]; then'
@@ -143,10 +146,33 @@ def _check(job: Job) -> None:
 
 
 def _check_processes(job: Job) -> None:
+    if is_sweep(job.program):
+        _check_sweep(job)
     if gpus(job) and tasks_per_node(job) not in (1, gpus(job)):
         raise UsageError(
             f"--ntasks-per-node {tasks_per_node(job)} does not fit --gpus-per-node {job.gpus_per_node}: "
             f"a process takes one GPU or all of them; give {gpus(job)} or 1"
+        )
+
+
+def _check_sweep(job: Job) -> None:
+    """What holds for workers: as many as there are tasks, each of which may begin again at any time."""
+    if gpus(job) and tasks_per_node(job) > 1:
+        raise UsageError(
+            f"--ntasks-per-node {job.ntasks_per_node} of a sweep is not allowed with --gpus-per-node "
+            f"{job.gpus_per_node}: one worker takes all GPUs of its node; leave it out, and give more --nodes"
+        )
+    more = [two for one, two in zip(job.program, (*job.program[1:], ""), strict=True) if one == "--trials"]
+    more += [word.removeprefix("--trials=") for word in job.program if word.startswith("--trials=")]
+    if any(word.startswith("+") for word in more):
+        raise UsageError(
+            f"--trials {more[0]} is not allowed here: each worker would add as many, and again whenever it is queued "
+            "again; give the number of trials that there are to be in all"
+        )
+    if job.array is not None and job.array.isdigit():
+        raise UsageError(
+            f"--array {job.array} is one task, of that number; for {job.array} workers give --array "
+            f"0-{max(0, int(job.array) - 1)}"
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -193,7 +193,7 @@ class Pool:
             return
         began = time.perf_counter()
         view = self.program.view(self.slots, self.numbers)
-        figures = self._figures(view, "valid", [lane for lane, _ in due])
+        figures = self._figures(self.program.measure(self.slots, view, self.numbers), [lane for lane, _ in due])
         ended = {lane for lane, one in due if self._evaluated(lane, one, figures[lane])}
         self._keep(view, due)
         stopped = self._stopped(due, figures) - ended
@@ -204,7 +204,7 @@ class Pool:
             if lane in stopped
         ]
         if ended:
-            tests = self._figures(self.slots.best, "test", sorted(ended))
+            tests = self._figures(self.program.score(self.slots.best, self.numbers, "test"), sorted(ended))
             done += [self._complete(lane, one, tests[lane]) for lane, one in due if lane in ended]
         self.seconds["evaluating"] += time.perf_counter() - began
         self.actions.done(done) if done else None
@@ -212,11 +212,11 @@ class Pool:
     def _is_due(self, one: Progress) -> bool:
         return one.step == self.last or one.step % self.loop.eval_every == 0 or one.step in self.rule.rungs
 
-    def _figures(self, view: PyTree, split: str, lanes: list[int]) -> dict[int, dict[str, float]]:
-        """Of each of these lanes; sums are added over batches in the order of `train`."""
+    def _figures(self, batches: Iterable[PyTree], lanes: list[int]) -> dict[int, dict[str, float]]:
+        """Of each of these lanes, from the sums of each batch, which are added in the order of `train`."""
         sums: Any = None
         own = self.task.metrics
-        for found in self.program.score(view, self.numbers, split):
+        for found in batches:
             sums = _add(own, sums, found)
         if not self.program.lanes:
             return {0: results(self.task, sums)}

@@ -146,7 +146,10 @@ class Program:
         lane, numbers, slots = PartitionSpec(_TRIAL), self._shapes(self.experiment), self._slots
         keep = self._jit(_kept, (lane, lane, lane), lane, donate=(0,))
         self._select = keep  # compiled where a lane is refilled for the first time
-        return {
+        alone = {}
+        if not self.lanes:
+            alone["measure"] = jax.jit(self._measured).lower(slots.train, numbers, self._evaluation_shapes())
+        return alone | {
             "score": self._lowered_score(slots.best, numbers),
             "view": self._jit(self._mapped(self._seen), (lane, lane), lane).lower(slots.train, numbers),
             "keep": keep.lower(slots.best, slots.best, self._mask_shape()),
@@ -218,6 +221,10 @@ class Program:
             return make_eval_step(parts.model, parts.task._replace(metrics=measured))(*view, batch)["metrics"]
 
         return self._mapped(one)(view, numbers)
+
+    def _measured(self, train: TrainState, numbers: Experiment, batch: PyTree) -> PyTree:
+        """As `train` measures: in one program from the train state, so that last bits are the same."""
+        return self._scored(self._seen(train, numbers), numbers, batch)
 
     def _scored_all(self, view: tuple[PyTree, PyTree], numbers: Experiment, batches: PyTree, count: Any) -> PyTree:
         """The metric sums (lanes, batches, …) of the first `count` of these batches."""
@@ -334,6 +341,14 @@ class Program:
     def keep(self, slots: Slots, view: tuple[PyTree, PyTree], better: np.ndarray) -> Slots:
         """`view` becomes the best of the lanes where it is `better`."""
         return slots._replace(best=self._programs["keep"](slots.best, view, self._mask(better)))
+
+    def measure(self, slots: Slots, view: tuple[PyTree, PyTree], numbers: Experiment) -> Iterator[PyTree]:
+        """The metric sums (lanes, …) of each batch of the validation split now, of which `view` is the view."""
+        if self.lanes:
+            yield from self.score(view, numbers, "valid")
+            return
+        for batch in self._placed("valid"):
+            yield jax.device_get(self._programs["measure"](slots.train, numbers, batch))
 
     def score(self, view: tuple[PyTree, PyTree], numbers: Experiment, split: str) -> Iterator[PyTree]:
         """The metric sums (lanes, …) of each batch of a split, on the host."""

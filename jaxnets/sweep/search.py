@@ -162,7 +162,7 @@ class Study:
 
     def tell_all(self, told: Iterable[Told | tuple[Any, ...]]) -> list[bool]:
         """`tell` of many, written at once where the storage can."""
-        checked = [self._checked(one if isinstance(one, Told) else Told._make(one)) for one in told]
+        checked = [self._checked(Told(*one)) for one in told]  # pyright: ignore[reportArgumentType]
         with self._at_work(), self._storage.batch():
             self._sign_of_life()
             return [self._tell(one) for one in checked]

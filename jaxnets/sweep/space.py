@@ -239,7 +239,9 @@ def _dimension(name: str, arguments: list[str], when: When) -> Dimension:
             return Int(_whole(low), _whole(high), when=when)
         case "int", [low, high, "log"]:
             return Int(_whole(low), _whole(high), log=True, when=when)
-        case "range", [_, *more] if len(more) < 3 and all(type(_whole(one)) is int for one in values) and values[-1]:
+        case "range", [_, *more] if (
+            len(more) < 3 and all(type(_whole(one)) is int for one in values) and 0 not in values[2:]
+        ):
             return Range(*map(_whole, values), when=when)
     hint = near(name, ("log", "uniform", "int", "choice", "range"))
     raise ConfigError(f"{name}({','.join(arguments)}) is not allowed; use one of {_FORMS}{hint}")

@@ -160,11 +160,7 @@ def test_a_long_text_is_cropped_or_named(place):
     ("how", "error", "words"),
     [
         ({"context": None}, ConfigError, "data.context is none"),
-        (
-            {"texts": Texts(column="said")},
-            ConfigError,
-            "data.texts.column 'said' is no column .* with --data.texts.col",
-        ),
+        ({"texts": Texts(column="said")}, ConfigError, "data.texts.column 'said' is no column .* give one of them"),
         ({"images": Images(column="pth")}, ConfigError, "'pth' is no column .* perhaps you meant path"),
         ({"source": "pairs:nothing.csv"}, DataError, "no such table is here or in JAXNETS_DATA"),
         ({"source": "pairs:{place}"}, DataError, "is a folder; give a table"),
@@ -179,6 +175,12 @@ def test_what_cannot_be_read_says_what_to_do(place, how, error, words):
 def test_a_table_without_paths_is_named(place):
     with pytest.raises(DataError, match="has no column image, path, .*say which of url, text holds the paths"):
         load(data(table(place, ["0.png,zero"], "url,text")))
+
+
+def test_a_mixture_of_pairs_is_refused(place):
+    one, other = (f"synthetic:captions/16x16/{count}" for count in (20, 30))
+    with pytest.raises(DataError, match="mixes pairs, whose numbers say in their own source alone what is shared"):
+        load(data(f"mixture:1*{one} + 1*{other}"))
 
 
 def test_plain_tokens_are_what_stands_between_blanks_in_the_train_split(place):

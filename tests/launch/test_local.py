@@ -153,3 +153,8 @@ def test_a_dry_run_prints_what_would_run_and_runs_nothing(tmp_path):
     code, out, _ = command(*words)
     assert code == 0 and out.count("none.py 'a b'") == 2 and "OMPI_COMM_WORLD_RANK=1" in out
     assert not os.listdir(tmp_path)
+
+
+def test_a_sweep_is_sent_to_workers():
+    with pytest.raises(UsageError, match="jaxnets sweep … --workers N"):
+        local.commands(["sweep", "c.py", "--trials", "9"], processes=2, port=1)

@@ -152,3 +152,32 @@ def test_what_is_not_allowed_is_refused(given, words):
     with pytest.raises(UsageError) as refused:
         script(PLAIN._replace(**given))
     assert words in str(refused.value)
+
+
+SWEEP = PLAIN._replace(program=("sweep", "c.py", "--trials", "90", "--name", "s"))
+
+
+def test_each_task_of_a_sweep_is_a_worker_with_the_same_command(bash):
+    job = SWEEP._replace(array="0-3%2", gpus_per_node="4")
+    code, words = bash(job, SLURM_ARRAY_JOB_ID="7", SLURM_ARRAY_TASK_ID="3")
+    assert code == 0 and words == ["--kill-on-bad-exit=0", sys.executable, "-m", "jaxnets.cli", *job.program]
+    assert settings(script(job))["ntasks-per-node"] == "1"  # which takes all GPUs
+
+
+def test_a_worker_that_was_told_to_end_is_queued_again(bash, tmp_path):
+    bash(SWEEP._replace(array="0-3"), CODE="143", SLURM_ARRAY_JOB_ID="7", SLURM_ARRAY_TASK_ID="3")
+    assert (tmp_path / "scontrol.calls").read_text() == "requeue 7_3\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"program": ("sweep", "c.py", "--trials", "+9")}, "each worker would add as many"),
+        ({"program": ("sweep", "c.py", "--trials=+9")}, "each worker would add as many"),
+        ({"array": "8"}, "for 8 workers give --array 0-7"),
+        ({"gpus_per_node": "4", "ntasks_per_node": 4}, "one worker takes all GPUs"),
+    ],
+)
+def test_what_workers_cannot_be_is_told(given, words):
+    with pytest.raises(UsageError, match=words):
+        script(SWEEP._replace(**given))

@@ -168,3 +168,15 @@ def test_a_name_of_another_place_and_a_silent_slurm_are_told(slurm, jaxnets):
     (slurm.home / "down").touch()
     code, _, errors = jaxnets("launch", "status", "vit")
     assert code == 1 and "Unable to contact slurm controller" in errors
+
+
+def test_an_array_of_workers_is_submitted_and_looked_at(slurm, jaxnets, tmp_path):
+    sweep = ("--array", "0-3", "--", "sweep", "c.py", "--trials", "90", "--name", "s")
+    assert jaxnets(*LAUNCH, *sweep)[0] == 0
+    assert "jaxnets.cli sweep c.py --trials 90 --name s" in (tmp_path / "launches/vit/job.sh").read_text()
+    assert slurm.calls == [["sbatch", "--parsable", "launches/vit/job.sh"]]
+    shared = {"Restarts": "0", "ArrayJobId": "1"}
+    running = shared | {"JobState": "RUNNING", "ExitCode": "0:0", "ArrayTaskId": "0"}
+    slurm.set("1", [running, shared | {"JobState": "PENDING", "ExitCode": "0:0", "ArrayTaskId": "1-3"}])
+    out = jaxnets("launch", "status", "vit")[1]
+    assert "vit job 1_0 RUNNING" in out and "vit job 1_[1-3] PENDING" in out

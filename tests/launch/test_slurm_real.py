@@ -4,6 +4,7 @@ Needs root, and the Debian packages slurmctld, slurmd, slurm-client and munge, w
 """
 
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -216,3 +217,43 @@ def test_of_an_array_only_the_task_that_was_told_to_end_is_queued_again(cluster,
     lines = {line for line in out.splitlines() if "] task" in line}
     assert code == 0, out + errors
     assert lines == {f"[{task}] task {task} restart {restart}" for task, restart in ((0, 0), (1, 0), (1, 1), (2, 0))}
+
+
+SWEEP = """
+from jaxnets import Data, Experiment, Loop
+from jaxnets.models import MLP
+from jaxnets.optim import AdamW
+from jaxnets.sweep import Log
+
+experiment = Experiment(
+    data=Data(source="wine", batch_size=16), model=MLP(widths=(8,)), optim=AdamW(lr=1e-2),
+    loop=Loop(steps=20000, log_every=1000, eval_every=5000, save_every=20000, monitor="nll"),
+)
+space = {"optim.lr": Log(1e-3, 1e-1)}
+"""
+
+
+def test_an_array_shares_a_sweep_and_a_task_that_is_told_to_end_returns(cluster, tmp_path):
+    (tmp_path / "c.py").write_text(SWEEP)
+    launches, folder = tmp_path / "launches", tmp_path / "swept"
+    words = ("--name", "sweep", "--array", "0-1", "--launch-dir", launches, "--", "sweep", tmp_path / "c.py")
+    words += ("--trials", "24", "--searcher", "random", "--form", "queue", "--sweep-dir", folder)
+    code, out, errors = command("launch", "slurm", *words)
+    assert code == 0, errors
+    job = out.split()[3].rstrip(";")
+
+    def said_of_tasks():
+        return "".join(path.read_text() for path in (launches / "sweep").glob("*.txt"))
+
+    def done():
+        text = (folder / "study.journal").read_text() if (folder / "study.journal").exists() else ""
+        return text.count('"state":1')
+
+    until(lambda: done() >= 2, PATIENCE, said_of_tasks)
+    subprocess.run(["scancel", "--signal=TERM", f"{job}_1"], check=True)
+    status = ("launch", "status", "sweep", "--launch-dir", launches)
+    until(lambda: command(*status)[1].count("COMPLETED") == 2, PATIENCE, lambda: command(*status)[1] + said_of_tasks())
+    trials = json.loads((folder / "sweep.json").read_text())["trials"]
+    assert [one["number"] for one in trials] == list(range(24)) and {one["state"] for one in trials} == {"complete"}
+    assert len({one["worker"] for one in trials}) >= 2
+    assert "signal 15" in said_of_tasks() and "after 1 restarts" in command(*status)[1]

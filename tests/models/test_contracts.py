@@ -252,17 +252,8 @@ def test_a_config_has_the_keywords_of_its_factory(config):
 
 
 DROPPED = [
-    "mlp",
-    "cnn",
-    "vit",
-    "gpt",
-    "tabular_mlp",
-    "ft_transformer",
-    "text_encoder",
-    "patchtst",
-    "tsmixer",
-    "two_tower",
-]
+    "mlp", "cnn", "vit", "gpt", "tabular_mlp", "ft_transformer", "text_encoder", "patchtst", "tsmixer", "two_tower",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", DROPPED)

@@ -11,8 +11,12 @@ from pathlib import Path
 
 import pytest
 from processes import all_gone
+from small import experiment, loop
 
+from jaxnets import cli
 from jaxnets.sweep import Log
+from jaxnets.sweep import sweep as run_sweep
+from jaxnets.sweep.run import prepare
 from jaxnets.sweep.search import Objective, Study
 
 CONFIG = """
@@ -27,6 +31,7 @@ experiment = Experiment(
 )
 space = {"optim.lr": Log(1e-3, 1e-1)}
 """
+SPACE = {"optim.lr": Log(1e-3, 1e-1)}
 CLOCK = """
 import random, time
 begin, leap = time.time, random.Random(LEAP)
@@ -75,6 +80,7 @@ def assert_whole(figures, trials):
     assert sum(group["trials"] for group in figures["groups"]) >= trials
 
 
+@pytest.mark.slow
 def test_two_that_are_started_by_hand_share_the_trials_whatever_their_clocks_say(sweep, tmp_path):
     paths = []
     for leap in range(2):
@@ -82,7 +88,7 @@ def test_two_that_are_started_by_hand_share_the_trials_whatever_their_clocks_say
         (tmp_path / f"clock{leap}" / "sitecustomize.py").write_text(CLOCK.replace("LEAP", str(leap)))
         paths.append(os.pathsep.join([str(tmp_path / f"clock{leap}"), os.environ.get("PYTHONPATH", "")]))
     words = ("--trials", "16", "--form", "queue")
-    both = [sweep(*words, steps=30_000, PYTHONPATH=path) for path in paths]
+    both = [sweep(*words, steps=10_000, PYTHONPATH=path) for path in paths]
     for process in both:
         _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
@@ -105,6 +111,7 @@ for name, most, how in (("long", 1, {}), ("short", 4, {"stopping": "asha"})):
 """
 
 
+@pytest.mark.slow
 def test_a_queue_has_a_trial_on_each_device_of_the_process(tmp_path, monkeypatch):
     """Two virtual devices of the CPU; trials so short that several are in a call."""
     (tmp_path / "script.py").write_text(DEVICES)
@@ -123,6 +130,7 @@ def test_a_queue_has_a_trial_on_each_device_of_the_process(tmp_path, monkeypatch
         assert {one["state"] for one in figures["trials"]} <= {"complete", "pruned"}
 
 
+@pytest.mark.slow
 def test_of_three_workers_one_is_killed_and_the_others_take_its_trials(sweep, tmp_path):
     process = sweep("--trials", "15", "--form", "queue", "--workers", "3", steps=6000)
     wait_for(lambda: journal(tmp_path).count('"state":1') >= 2, process)
@@ -135,6 +143,7 @@ def test_of_three_workers_one_is_killed_and_the_others_take_its_trials(sweep, tm
     assert out.count("trials (15 complete)") == 1 and "[0] " in out  # one result, and what each worker says
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["term", "int"])
 def test_workers_that_are_told_to_end_keep_what_is_done(number, sweep, tmp_path):
     words = ("--trials", "+200", "--form", "queue", "--workers", "2")
@@ -153,3 +162,113 @@ def test_workers_that_are_told_to_end_keep_what_is_done(number, sweep, tmp_path)
 def workers_of(process):
     """The pids of its workers, in order, once all are there."""
     return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+
+
+def study(folder, patience=60.0):
+    how = {"objectives": [Objective("valid.loss", False)], "searcher": "random", "fixed": {}, "patience": patience}
+    return Study.open("s", storage=folder / "study.journal", space={"optim.lr": Log(1e-3, 1e-1)}, **how)
+
+
+def numbers(asked):
+    return [one.number for one in asked]
+
+
+def test_a_clock_that_jumps_makes_nobody_dead(tmp_path, monkeypatch):
+    """Who is silent is known by the observer's own seconds; a worker elsewhere cannot be looked at."""
+    begin = time.time
+    with monkeypatch.context() as patch:
+        patch.setattr("jaxnets.sweep.search.this_process", lambda: {"machine": "elsewhere", "pid": 1, "began": None})
+        other = study(tmp_path)
+    assert numbers(other.ask(2)) == [0, 1]
+    one = study(tmp_path, patience=0.5)
+    for leap in (1e8, -1e8, 0.0):
+        monkeypatch.setattr("time.time", lambda leap=leap: begin() + leap)
+        assert one.workers() == 2 and one.ask(1)[0].number >= 2
+    time.sleep(0.6)
+    assert numbers(one.ask(2)) == [0, 1] and one.workers() == 1
+    assert other.tell(0, "complete", [1.0]) and not one.tell(0, "complete", [2.0])  # the first to tell is counted
+    assert one.records()[0].values == [1.0]
+
+
+def test_what_is_given_back_is_for_others(tmp_path):
+    one, other = study(tmp_path), study(tmp_path)
+    assert numbers(one.ask(4)) == [0, 1, 2, 3] and one.workers() == 2 and other.others_run() == 4
+    assert one.give_back([2, 3]) == [] and other.others_run() == 2
+    assert numbers(other.ask(3)) == [2, 3, 4]
+    one.close()
+    assert numbers(other.ask(2)) == [0, 1] and other.others_run() == 0
+    assert other.give_back([0, 4]) == [0]  # a trial that was another's stays with who claimed it
+
+
+def test_whoever_stays_takes_the_trials_of_one_that_dies(tmp_path):
+    """In this process, so that nothing but the storage tells one from the other."""
+    made = experiment(loop=loop(steps=9, log_every=3, eval_every=3, save_every=9, dispatch="block"))
+    how = {"name": "s", "folder": tmp_path, "trials": 4, "searcher": "random", "form": "queue", "seed": 0}
+    prepare(made, SPACE, **{name: how[name] for name in ("name", "folder", "trials", "searcher")})
+    gone = Study.open("s", storage=tmp_path / "study.journal", **fixed_of(made))
+    assert numbers(gone.ask(2)) == [0, 1]
+
+    def say(line):
+        if "2 trials are with other workers" in line:
+            gone.close()
+
+    assert_whole(run_sweep(made, SPACE, **how, say=say).figures, 4)
+
+
+def test_who_does_not_wait_leaves_them(tmp_path):
+    made = experiment(loop=loop(steps=9, log_every=3, eval_every=3, save_every=9, dispatch="block"))
+    how = {"name": "s", "folder": tmp_path, "trials": 4, "searcher": "random", "form": "queue"}
+    prepare(made, SPACE, **{name: how[name] for name in ("name", "folder", "trials", "searcher")})
+    other = Study.open("s", storage=tmp_path / "study.journal", **fixed_of(made))
+    other.ask(2)
+    figures = run_sweep(made, SPACE, **how, wait=False, say=lambda line: None).figures
+    assert [one["state"] for one in figures["trials"]] == ["running", "running", "complete", "complete"]
+
+
+def fixed_of(made):
+    """What `sweep` opens its study with, read from the study itself."""
+    from jaxnets import config, data
+
+    fixed = {"experiment": json.loads(config.dump(made)), "stopping": "none"}
+    fixed["data"] = data.load(made.data).schema.fingerprint
+    return {"space": SPACE, "objectives": [Objective("valid.loss", False)], "searcher": "random", "fixed": fixed}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("--workers", "0"), "--workers 0 is not allowed; give 1 or more"),
+        (("--on", "ray"), "give --workers N"),
+        (("--workers", "2", "--gpus", "1"), "--gpus is for a Ray cluster"),
+    ],
+)
+def test_workers_that_cannot_be_are_told(words, expected, capsys):
+    assert cli.main(["sweep", "c.py", "--trials", "3", *words]) == 2
+    assert expected in capsys.readouterr().err
+
+
+JOINED = """
+import jax
+jax.distributed.initialize()
+from small import experiment, loop
+from jaxnets.sweep import Log, sweep
+
+made = experiment(loop=loop(steps=900, log_every=300, eval_every=300, save_every=900, dispatch="block"))
+print("devices", len(jax.devices()), len(jax.local_devices()), flush=True)
+sweep(made, {"optim.lr": Log(1e-3, 1e-1)}, name="s", trials=32, searcher="random", form="lanes", lanes=4, workers=2)
+"""
+
+
+@pytest.mark.slow
+def test_processes_that_a_script_has_joined_are_workers_with_their_own_devices(tmp_path):
+    """Two processes with two devices each: lanes are on all four, and no process waits for another's step."""
+    (tmp_path / "script.py").write_text(JOINED)
+    command = [sys.executable, "-m", "jaxnets.cli", "launch", "local", "--processes", "2", "--devices-per-process", "2"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [*command, "--", "script.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=400
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("devices 4 2") == 2 and done.stdout.count("4 lanes on 2 device(s)") == 2
+    assert_whole(figures_of(tmp_path), 32)
+    assert figures_of(tmp_path)["workers"] == 2

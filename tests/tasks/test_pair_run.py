@@ -98,9 +98,8 @@ def test_a_picture_and_texts_on_the_command_line(finished, tmp_path, capsys):
 
     (row,) = rows(tmp_path / "0.png", "--text", "a small red cross", "--text", "a large blue circle")
     shares = {name: value for name, value in row.items() if name.startswith("p(")}
-    assert list(shares) == ["p(a small red cross)", "p(a large blue circle)"] and sum(shares.values()) == pytest.approx(
-        1
-    )
+    assert list(shares) == ["p(a small red cross)", "p(a large blue circle)"]
+    assert sum(shares.values()) == pytest.approx(1)
     assert shares[f"p({row['nearest']})"] == max(shares.values()) == row["p"]
     (tmp_path / "said.csv").write_text("path,text\n0.png,a large red cross\n1.png,a small blue circle\n")
     first, second = rows(tmp_path / "said.csv")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxnets.data.draws import Draw
 from jaxnets.errors import MissingExtra
 
 SUFFIXES = (".wav", ".flac", ".ogg")
@@ -19,7 +20,7 @@ class BadSound(ValueError):
     """A file holds no sound that can be used; the message says why, not where."""
 
 
-def read_wave(path: Path, *, rate: int, samples: int, draw: np.random.Generator | None = None) -> np.ndarray:
+def read_wave(path: Path, *, rate: int, samples: int, draw: Draw | None = None) -> np.ndarray:
     """(samples,) float32 from -1 to 1: the mean of the channels, resampled by a polyphase filter.
 
     Of a longer clip the middle is taken or, with `draw`, a random part; only that part is read. A shorter one lies in
@@ -32,7 +33,7 @@ def read_wave(path: Path, *, rate: int, samples: int, draw: np.random.Generator 
             _check_header(file)
             wanted = math.ceil(samples * file.samplerate / rate)
             spare = max(0, file.frames - wanted)
-            file.seek(spare // 2 if draw is None else int(draw.integers(0, spare + 1)))
+            file.seek(spare // 2 if draw is None else draw.integers(0, spare + 1))
             wave = file.read(wanted, dtype="float32", always_2d=True).mean(axis=1)
             own_rate = file.samplerate
     except (BadSound, OSError):

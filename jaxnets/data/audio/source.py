@@ -17,6 +17,7 @@ import numpy as np
 from jaxnets.data.audio.decoding import SUFFIXES, BadSound, read_wave
 from jaxnets.data.audio.spectrum import Sound, log_mel
 from jaxnets.data.cache import prepared
+from jaxnets.data.draws import Draw
 from jaxnets.data.listed import classified, listing_rows
 from jaxnets.data.listing import Listing, list_files
 from jaxnets.data.place import locate
@@ -63,7 +64,7 @@ class AudioReader:
     def fill(self, rows: np.ndarray, out: Mapping[str, np.ndarray], draws: np.ndarray | None, /) -> None:
         random = draws is not None and self._config.crop == "random"
         for place, row in enumerate(rows):
-            draw = np.random.Generator(np.random.Philox(key=draws[place])) if random else None  # type: ignore[index]
+            draw = Draw(draws[place]) if random else None  # type: ignore[index]
             path = self.listing.file(int(row))
             try:
                 out["inputs"][place] = read_wave(path, rate=self._config.rate, samples=self._samples, draw=draw)

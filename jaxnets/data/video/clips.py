@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64, UInt8
 
+from jaxnets.data.draws import Draw
 from jaxnets.data.pictures import centre_box, random_box
 from jaxnets.data.video.decoding import BadClip, film, frames_at
 from jaxnets.types import experiment_dataclass
@@ -32,7 +33,7 @@ class Video:
     centre: float = 1.0  # share of the shorter side that evaluation sees
 
 
-def read_clip(path: Path, config: Video, draw: np.random.Generator | None = None) -> UInt8[np.ndarray, "t s s 3"]:
+def read_clip(path: Path, config: Video, draw: Draw | None = None) -> UInt8[np.ndarray, "t s s 3"]:
     """A clip of a file: with `draw` a random part and a random cut, else the middle of both.
 
     Raises BadClip for what is no video, OSError for a file that cannot be opened.
@@ -50,14 +51,14 @@ def read_clip(path: Path, config: Video, draw: np.random.Generator | None = None
     return np.stack([_cut(picture, config.size, box) for picture in pictures])
 
 
-def places(total: int, config: Video, draw: np.random.Generator | None = None) -> Int64[np.ndarray, "t"]:
+def places(total: int, config: Video, draw: Draw | None = None) -> Int64[np.ndarray, "t"]:
     """Which of `total` frames make the clip.
 
     >>> places(9, Video(frames=3, step=2)).tolist(), places(2, Video(frames=3)).tolist()
     ([2, 4, 6], [0, 1, 1])
     """
     spare = max(0, total - (config.step * (config.frames - 1) + 1))
-    start = spare // 2 if draw is None else int(draw.integers(0, spare + 1))
+    start = spare // 2 if draw is None else draw.integers(0, spare + 1)
     return np.minimum(start + config.step * np.arange(config.frames, dtype=np.int64), total - 1)
 
 

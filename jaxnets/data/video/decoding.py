@@ -1,7 +1,7 @@
 """The frames of an encoded file at some places, decoded from the nearest frame that stands alone.
 
 Where it is not sure that this gives the same frames, bit for bit, a file is decoded from its beginning: another codec
-than those below, packets without times or that do not make a frame each, a key frame that leans on those before it.
+than those below, packets without times or that do not make a frame each, frames that its decoder does not give.
 """
 
 from __future__ import annotations
@@ -56,7 +56,11 @@ def film(path: Path) -> Film:
 
 def frames_at(film: Film, wanted: Int64[np.ndarray, "t"]) -> list[Any]:
     """The frames at these places, in rising order, as images of Pillow. BadClip if the file ends before one of them."""
-    found = _from_start(film, wanted) or _from_first(film, wanted)
+    try:
+        found = _from_start(film, wanted)
+    except BadClip:  # decoders refuse to begin there; whether the file is whole is told by its beginning
+        found = {}
+    found = found or _from_first(film, wanted)
     if missing := set(wanted.tolist()) - found.keys():
         raise BadClip(f"ends before frame {min(missing)} of {film.total}")
     return [found[number] for number in wanted.tolist()]
@@ -89,8 +93,6 @@ def _from_start(film: Film, wanted: np.ndarray) -> Mapping[int, Any]:
         if first.pts is None or not first.is_keyframe or first.pts > start:
             return {}
         for frame in _frames(first, packets):
-            if frame.pts == first.pts and not _stands_alone(frame):
-                return {}
             if frame.pts in numbers:
                 found[numbers[frame.pts]] = _picture(frame)
             if len(found) == len(numbers):
@@ -102,13 +104,6 @@ def _frames(first: Any, packets: Iterator[Any]) -> Iterator[Any]:
     yield from first.decode()
     for packet in packets:
         yield from packet.decode()
-
-
-def _stands_alone(frame: Any) -> bool:
-    """False where a picture is built up over several frames (H.264's periodic intra refresh), whose first is a key."""
-    from av.video.frame import PictureType
-
-    return frame.pict_type == PictureType.I and not frame.is_corrupt
 
 
 def _picture(frame: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jaxnets.data.draws import Draw
 from jaxnets.data.listed import classified, listing_rows
 from jaxnets.data.listing import Listing, list_files
 from jaxnets.data.reader import Bad, Leaf
@@ -37,7 +38,7 @@ class VideoReader:
 
     def fill(self, rows: np.ndarray, out: Mapping[str, np.ndarray], draws: np.ndarray | None, /) -> None:
         for place, row in enumerate(rows):
-            draw = None if draws is None else np.random.Generator(np.random.Philox(key=draws[place]))
+            draw = None if draws is None else Draw(draws[place])
             path = self._listing.file(int(row))
             try:
                 out["inputs"][place] = read_clip(path, self._config, draw)

@@ -13,10 +13,11 @@ import numpy as np
 from jaxnets.report.document import word
 from jaxnets.report.sweep.costs import without_numbers
 from jaxnets.report.sweep.dimension import Dimension, Scale
-from jaxnets.report.sweep.folder import Sweep
+from jaxnets.report.sweep.folder import HOME, Sweep
 from jaxnets.report.sweep.spread import groups, is_seed, pooled
 
-LEAST = 20  # finished trials, below which nothing is said of the space
+LEAST = 20  # trials that ended, below which nothing is said of the space
+_BEST, _MOST = 5, 50  # trials, at least and at most, that are called the best
 _EDGE = 0.1  # of an axis
 _NOTHING = 0.02  # of the variance: a dimension without importance
 _SURE = 0.01  # of chance alone, at most
@@ -44,7 +45,7 @@ class Advice(NamedTuple):
 
 def advise(sweep: Sweep, important: Mapping[str, float]) -> list[Advice]:
     """important: {path: share of the variance}, of what is known."""
-    if int(sweep.complete().sum()) < LEAST:
+    if int(sweep.ended().sum()) < LEAST or int(sweep.complete().sum()) < _BEST:
         return list(_failures(sweep))
     idle = [path for path, share in important.items() if share < _NOTHING and not is_seed(path)]
     found = [*_course(sweep), *_failures(sweep)]
@@ -92,32 +93,35 @@ def _course(sweep: Sweep) -> Iterator[Advice]:
     """Whether the search still gains."""
     if len(sweep.objectives) > 1:
         return
-    done = np.flatnonzero(sweep.complete())
+    done = np.flatnonzero(sweep.ended())
     place = int(np.flatnonzero(done == sweep.order()[0])[0])
     number, since = sweep.trials[done[place]]["number"], len(done) - 1 - place
     if place < len(done) * 2 / 3:
         yield Advice(
             "stop",
-            f"The best trial, number {number}, has not been improved for the last {since:,} finished trials, more than "
+            f"The best trial, number {number}, has not been improved for the last {since:,} trials, more than "
             "a third of them: more of the same are unlikely to help. Stop, or change the space.",
         )
     elif place >= len(done) * 0.9:
-        more = max(20, len(done) // 2)
         yield Advice(
             "go on",
-            f"The best trial, number {number}, came in the last tenth of the finished trials: the search still gains.",
-            command=f"jaxnets sweep {_config(sweep)} --name {sweep.name} --trials +{more}",
+            f"The best trial, number {number}, came in the last tenth of the trials: the search still gains. "
+            f"Give the same command with --trials +{max(20, len(done) // 2)}.",
         )
 
 
 def _of_dimension(sweep: Sweep, path: str, dimension: Dimension, share: float | None) -> Iterator[Advice]:
     places = np.array([dimension.scale.place(value) for value in sweep.settings(path)])
-    order = [place for place in sweep.order().tolist() if np.isfinite(places[place])]
-    best = places[order[: max(5, math.ceil(len(order) / 10))]]
-    if len(order) < LEAST or len(np.unique(places[order])) < (_DISTINCT if dimension.numeric else 2):
+    known = sweep.ended() & np.isfinite(places)
+    order = [place for place in sweep.order().tolist() if known[place]]
+    best = places[
+        order[: min(_MOST, max(_BEST, math.ceil(known.sum() / 10)))]
+    ]  # whatever was stopped early was not among them
+    distinct = len(np.unique(places[known]))
+    if known.sum() < LEAST or len(best) < _BEST or distinct < (_DISTINCT if dimension.numeric else 2):
         return
     if not dimension.numeric:
-        yield from _choice(path, dimension, best, places[order])
+        yield from _choice(path, dimension, best, places[known])
     elif found := _edge(path, dimension, best):
         yield found
     elif share is None or share >= 0.05:
@@ -296,21 +300,22 @@ def _more_seeds(sweep: Sweep) -> Iterator[Advice]:
         why = (
             f"The two best settings differ by {gap:.3g}, where equal settings deviate by {noise:.3g} from seed to seed"
         )
-        settings = [group.settings for group in two]
+        numbers = [group.number for group in two]
     else:
         first, second = sweep.order()[:2].tolist()
         gap = abs(float(sweep.values[first, 0] - sweep.values[second, 0]))
-        numbers = " and ".join(str(sweep.trials[place]["number"]) for place in (first, second))
-        why = f"The two best trials, {numbers}, differ by {gap:.3g}, each with one seed"
-        settings = [sweep.trials[place]["settings"] for place in (first, second)]
+        numbers = [sweep.trials[place]["number"] for place in (first, second)]
+        why = f"The two best trials, {numbers[0]} and {numbers[1]}, differ by {gap:.3g}, each with one seed"
     yield Advice(
         "seeds",
         f"{why}: train both with {_SEEDS} seeds before one is called the better.",
-        command="\n".join(_train(sweep, rank, one) for rank, one in enumerate(settings, 1)),
+        command="\n".join(_train(sweep, number) for number in numbers),
     )
 
 
-def _train(sweep: Sweep, rank: int, settings: dict[str, Any]) -> str:
-    parts = [f"--{path} {shlex.quote(typed(value))}" for path, value in settings.items() if not is_seed(path)]
-    place = shlex.quote(f"runs/{sweep.name}_{rank}")
-    return _BREAK.join([f"jaxnets train {_config(sweep)} --seeds {_SEEDS} --run-dir {place}", *parts])
+def _train(sweep: Sweep, number: int) -> str:
+    source = sweep.path.name if sweep.path.parent == HOME else str(sweep.path)
+    place = shlex.quote(f"runs/{sweep.name}_{number}")
+    return _BREAK.join(
+        [f"jaxnets train --from-sweep {shlex.quote(source)} --trial {number}", f"--seeds {_SEEDS} --run-dir {place}"]
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ import numpy as np
 
 from jaxnets.report.sweep import plates
 from jaxnets.report.sweep.dimension import Scale
-from jaxnets.report.sweep.folder import Objective, Sweep, number
+from jaxnets.report.sweep.folder import Objective, Sweep, at_one_step, curve
 from jaxnets.report.sweep.forest import GRID, Importance, importance
 from jaxnets.report.sweep.plates import Plates
 from jaxnets.report.sweep.spread import is_seed
@@ -21,7 +22,7 @@ TRUSTED = 0.3  # R² of a forest, below which nothing is concluded from it
 _SLICES, _CONTOURS = 12, 6
 _FAINT = 0.05  # of the variance, below which a pair is not drawn
 _POINTS = 400_000  # of all curves together
-_SPREAD = 20.0  # largest over least value, from which an axis is logarithmic
+_FALL = 6.0  # largest over least value, from which the axis of curves is logarithmic
 _MIDDLES = (np.arange(GRID) + 0.5) / GRID
 LEGEND = (
     ("c0", "finished"), ("c2", "best tenth"), ("c3", "best"), ("soft", "pruned"), ("c1", "failed ✕"),
@@ -34,8 +35,9 @@ class Study(NamedTuple):
     paths:   of the dimensions that are drawn, the most important first
     names:   of the objectives on axes
     scales:  of the objectives
-    forests: of each objective, None where too few trials have finished
+    forests: of each objective, None where too few trials have ended
     halves:  the same where whatever is worse than the median counts as the median: what matters among good trials
+    at:      the step whose values the forests are of, if too few trials have finished; 0 = the end of each trial
     plates:  where columns and charts are collected
     """
 
@@ -45,6 +47,7 @@ class Study(NamedTuple):
     scales: list[Scale]
     forests: list[Importance | None]
     halves: list[Importance | None]
+    at: int
     plates: Plates
 
 
@@ -52,17 +55,38 @@ def study(sweep: Sweep) -> Study:
     """Looks for what matters, and puts every column where the charts find it."""
     places = {path: _places(sweep, path) for path in sweep.space}
     paths = [path for path in sweep.space if len(set(places[path][np.isfinite(places[path])].tolist())) > 1]
-    scales = [_scale(sweep.values[:, k], one.larger) for k, one in enumerate(sweep.objectives)]
+    last = np.array([_last(trial) if trial["state"] == "pruned" else math.nan for trial in sweep.trials], float)
+    values = sweep.values.copy()
+    if not len(objectives := sweep.objectives[1:]):
+        values[:, 0] = np.where(np.isfinite(values[:, 0]), values[:, 0], last)
+    scales = [_scale(_near(sweep, values[:, k], k), one.larger) for k, one in enumerate(sweep.objectives)]
     columns = [places[path] for path in paths]
+    step, judged = 0, np.where(sweep.complete()[:, None], sweep.values, math.nan)
+    if not objectives and sweep.complete().sum() < max(LEAST, sweep.ended().sum() / 4):
+        step, at_step = at_one_step(sweep)
+        judged = at_step[:, None] if step else judged
     forests, halves = (
-        [_forest(sweep, k, columns, scale, half=half) for k, scale in enumerate(scales)] for half in (False, True)
+        [_forest(judged[:, k], columns, one.larger, half=half) for k, one in enumerate(sweep.objectives)]
+        for half in (False, True)
     )
-    found = Study(sweep, paths, list(map(name, sweep.objectives)), scales, forests, halves, Plates())
+    found = Study(sweep, paths, list(map(name, sweep.objectives)), scales, forests, halves, step, Plates())
     for path in sweep.space:
         found.plates.column(path, places[path] + _apart(sweep, path))
     for k, scale in enumerate(scales):
-        found.plates.column(found.names[k], np.array([scale.place(value) for value in sweep.values[:, k].tolist()]))
+        found.plates.column(found.names[k], np.array([scale.place(value) for value in values[:, k].tolist()], float))
     return found
+
+
+def _last(trial: dict[str, Any]) -> float:
+    points = curve(trial)
+    return float(points[-1, 1]) if len(points) else math.nan
+
+
+def _near(sweep: Sweep, values: np.ndarray, k: int) -> np.ndarray:
+    """What an axis is to show: every finished trial, and the better half of the last values of those stopped early."""
+    others = values[~sweep.complete() & np.isfinite(values)]
+    sign = -1.0 if sweep.objectives[k].larger else 1.0
+    return np.concatenate([values[sweep.complete()], sign * np.sort(sign * others)[: (len(others) + 1) // 2]])
 
 
 def name(objective: Objective) -> str:
@@ -84,13 +108,16 @@ def _apart(sweep: Sweep, path: str) -> np.ndarray:
     return np.random.default_rng(list(sweep.space).index(path)).uniform(-width / 2, width / 2, len(sweep.trials))
 
 
-def _scale(values: np.ndarray, larger: bool) -> Scale:
-    """From the best to the worst value, without those that are far worse than most, which stand at the edge."""
+def _scale(values: np.ndarray, larger: bool, *, spread: float = 20.0) -> Scale:
+    """From the best to the worst value, without those that are far worse than most, which stand at the edge.
+
+    spread: most values over the least, from which the axis is logarithmic
+    """
     values = values[np.isfinite(values)]
     if not len(values):
         return Scale(0.0, 1.0)
     low, high = float(values.min()), float(values.max())
-    logarithmic = low > 0 and not larger and np.quantile(values, 0.9) > _SPREAD * low
+    logarithmic = low > 0 and not larger and np.quantile(values, 0.9) > spread * low
     turned = np.log(values) if logarithmic else values
     first, third = np.quantile(turned, [0.25, 0.75])
     fence = 3 * float(third - first)
@@ -102,16 +129,22 @@ def _scale(values: np.ndarray, larger: bool) -> Scale:
     return Scale(float(np.exp(ends[0])), float(np.exp(ends[1])), True) if logarithmic else Scale(*ends)
 
 
-def _forest(sweep: Sweep, k: int, columns: Sequence[np.ndarray], scale: Scale, *, half: bool) -> Importance | None:
+def _forest(values: np.ndarray, columns: Sequence[np.ndarray], larger: bool, *, half: bool) -> Importance | None:
     """Of the places of an objective on its axis: what is far off weighs no more than its edge."""
-    done = sweep.complete()
-    if done.sum() < LEAST or not columns:
+    known = np.isfinite(values)
+    if known.sum() < LEAST or not columns:
         return None
-    values = np.array([scale.place(value) for value in sweep.values[done, k].tolist()]).clip(0.0, 1.0)
+    scale = _scale(values, larger)
+    places = np.array([scale.place(value) for value in values[known].tolist()]).clip(0.0, 1.0)
     if half:
-        middle = np.median(values)
-        values = np.maximum(values, middle) if sweep.objectives[k].larger else np.minimum(values, middle)
-    return importance(np.stack(columns, axis=1)[done], values) if np.ptp(values) else None
+        middle = np.median(places)
+        places = np.maximum(places, middle) if larger else np.minimum(places, middle)
+    return importance(np.stack(columns, axis=1)[known], places) if np.ptp(places) else None
+
+
+def at_step(found: Study) -> str:
+    """Words for the step that the forests are of."""
+    return f" at step {found.at:,}" if found.at else ""
 
 
 def ranked(found: Study, k: int = 0) -> list[int]:
@@ -168,29 +201,24 @@ def _best_so_far(sweep: Sweep, axis: Scale, scale: Scale) -> str:
 
 def _curves(found: Study) -> str:
     trials = found.sweep.trials
-    curves = [_finite(trial["curve"]) for trial in trials]
-    longest = max((float(curve[-1, 0]) for curve in curves if len(curve)), default=0.0)
+    curves = [curve(trial) for trial in trials]
+    longest = max((float(points[-1, 0]) for points in curves if len(points)), default=0.0)
     if not longest:
         return ""
     most = min(200, max(12, _POINTS // len(trials)))
-    kept = [_thinned(curve, most) for curve in curves]
+    kept = [_thinned(points, most) for points in curves]
     objective = found.sweep.objectives[0]
-    y = _scale(np.concatenate([curve[:, 1] for curve in kept]), objective.larger)
+    y = _scale(np.concatenate([points[:, 1] for points in kept]), objective.larger, spread=_FALL)
     x = Scale(0.0, longest)
     placed = [np.array([(x.place(a), y.place(b)) for a, b in curve.tolist()], float).reshape(-1, 2) for curve in kept]
     words = f"valid {objective.figure.rpartition('.')[2].replace('_', ' ')}"
     return found.plates.curves("Curves of all trials", (words, y), ("step", x), placed)
 
 
-def _finite(curve: Any) -> np.ndarray:
-    points = np.array([(number(a), number(b)) for a, b in curve], float).reshape(-1, 2)
-    return points[np.isfinite(points).all(axis=1)]
-
-
-def _thinned(curve: np.ndarray, most: int) -> np.ndarray:
-    if len(curve) <= most:
-        return curve
-    return curve[np.unique(np.linspace(0, len(curve) - 1, most).round().astype(int))]
+def _thinned(points: np.ndarray, most: int) -> np.ndarray:
+    if len(points) <= most:
+        return points
+    return points[np.unique(np.linspace(0, len(points) - 1, most).round().astype(int))]
 
 
 def parallel(found: Study) -> str:
@@ -216,18 +244,18 @@ def slices(found: Study) -> str:
         parts.append(inner)
     if not any(parts):
         return ""
-    words = ""
-    if found.forests[0] is not None:
-        words = (
-            "<p>The line is what the forest expects at a value, over all values of the other dimensions; the band is "
-            "the deviation of its trees. Values far worse than most stand at the edge.</p>"
+    words = "Values far worse than most stand at the edge, and a pruned trial at its last value."
+    if found.forests[0] is not None and not found.at:
+        words += (
+            " The line is what the forest expects at a value, over all values of the other dimensions; the band is the "
+            "deviation of its trees."
         )
-    return words + legend() + "".join(parts)
+    return f"<p>{words}</p>" + legend() + "".join(parts)
 
 
 def _slice(found: Study, k: int, place: int) -> str:
     path, forest, above = found.paths[place], found.forests[k], ""
-    if forest is not None:
+    if forest is not None and not found.at:
         mean, deviation = (part.clip(0.0, 1.0) for part in forest.marginals[place])
         low, high = (mean - deviation).clip(0.0, 1.0), (mean + deviation).clip(0.0, 1.0)
         above = plates.band(_MIDDLES, low, high) + plates.line(_MIDDLES, mean, "guess")
@@ -254,8 +282,8 @@ def contours(found: Study) -> str:
         axes = [(path, found.sweep.space[path].scale) for path in (found.paths[a], found.paths[b])]
         charts.append(found.plates.points(title, *axes, grid=-grid if found.sweep.objectives[0].larger else grid))
     words = (
-        f"<p>The darker, the better {html.escape(found.names[0])} the forest expects, over all values of the other "
-        "dimensions; white is no better than the median. Over it the trials.</p>"
+        f"<p>The darker, the better {html.escape(found.names[0])}{at_step(found)} the forest expects, over all values "
+        "of the other dimensions; white is no better than the median. Over it the trials.</p>"
     )
     return words + legend() + _charts(charts) if charts else ""
 

@@ -13,11 +13,6 @@ from jaxnets.report import svg
 from jaxnets.report.document import grid, word
 from jaxnets.report.sweep.folder import Sweep, number
 
-_PARTS = {
-    "training": "training", "compiling": "compiling", "measuring": "measuring the two forms", "searcher": "searcher",
-    "storage": "storage", "engine": "engine",
-}  # fmt: skip
-
 
 def cards(sweep: Sweep, price: float | None) -> list[tuple[str, str, str]]:
     """(title, figure, words below) of wall time and cost, as far as they are known."""
@@ -62,8 +57,9 @@ def content(sweep: Sweep, price: float | None) -> str:
 
 
 def _parts(sweep: Sweep) -> str:
-    known = {words: seconds(sweep, part) for part, words in _PARTS.items()}
-    known = {words: value for words, value in known.items() if np.isfinite(value)}
+    parts = [part for part in sweep.written.get("seconds") or {} if part != "wall"]
+    known = {part: seconds(sweep, part) for part in parts if np.isfinite(seconds(sweep, part))}
+    known = dict(sorted(known.items(), key=lambda one: -one[1]))
     whole = max([number(seconds(sweep, "wall")), sum(known.values())], default=0.0)
     if not known or not whole > 0:
         return ""
@@ -84,7 +80,7 @@ def _facts(sweep: Sweep, price: float | None) -> str:
         held = wall * devices(sweep)
         rows["wall time"] = duration(wall)
         rows["device time"] = f"{duration(held)}: {devices(sweep)} device(s) over the wall time"
-    kinds = Counter(map(word, sweep.written.get("devices") or []))
+    kinds = Counter(_kind(word(device)) for device in sweep.written.get("devices") or [])
     rows["devices"] = ", ".join(f"{count} × {kind}" for kind, count in kinds.items()) or "not known"
     if sweep.written.get("workers"):
         rows["workers"] = word(sweep.written["workers"])
@@ -98,6 +94,14 @@ def _facts(sweep: Sweep, price: float | None) -> str:
         if np.isfinite(seconds(sweep, part)) and sweep.trials:
             rows[f"{part}, a trial"] = f"{1000 * seconds(sweep, part) / len(sweep.trials):.3g} ms"
     return svg.table(rows)
+
+
+def _kind(device: str) -> str:
+    """
+    >>> _kind("cpu cpu"), _kind("gpu NVIDIA H100")
+    ('cpu', 'gpu NVIDIA H100')
+    """
+    return " ".join(dict.fromkeys(device.split()))
 
 
 def _states(sweep: Sweep) -> dict[str, str]:

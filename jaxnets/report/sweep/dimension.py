@@ -12,6 +12,7 @@ from jaxnets.report.document import word
 
 _NUMERIC = re.compile(r"(log|uniform|int)\(\s*([^,()]+),\s*([^,()]+?)\s*(,[^()]*)?\)")
 _NAMED = re.compile(r"(?:choice|range)\((.*)\)")
+_PART = re.compile(r'"[^"]*"|[^",]+')  # one of several choices
 _MOST_NAMES = 12  # written on an axis
 
 
@@ -99,7 +100,7 @@ def read_dimension(text: str, seen: Sequence[Any] = ()) -> Dimension:
 
 def _names(spelled: str, inside: str, seen: Sequence[Any]) -> tuple[str, ...]:
     """The choices in the order of their spelling, then those that only trials have."""
-    parts = [category(part) for part in re.split(r",\s*(?![^(\[]*[)\]])", inside) if part.strip()]
+    parts = [category(part) for part in _PART.findall(inside) if part.strip()]
     if spelled.startswith("range("):
         parts = [str(whole) for whole in range(*map(int, parts))]
     return tuple(dict.fromkeys([*parts, *map(category, seen)]))
@@ -115,8 +116,10 @@ def _seen(seen: Sequence[Any]) -> tuple[str, Scale]:
 def category(value: Any) -> str:
     """A choice by its name, however it is spelled.
 
-    >>> category("'relu'"), category(True), category("True"), category(None), category(64), category(0.5)
-    ('relu', 'true', 'true', 'none', '64', '0.5')
+    >>> category("'relu'"), category(True), category("True"), category(None), category(64), category([64, 64])
+    ('relu', 'true', 'true', 'none', '64', '64,64')
     """
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(category, value))
     text = word(value).strip().strip("'\"")
     return {"null": "none", "None": "none", "True": "true", "False": "false"}.get(text, text)

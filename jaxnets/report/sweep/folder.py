@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,8 +59,30 @@ class Sweep(NamedTuple):
         losses = self.losses()
         return np.argsort(losses, kind="stable")[: int(np.isfinite(losses).sum())]
 
+    def ended(self) -> np.ndarray:
+        """Which trials have finished or were stopped early, by no fault of their own."""
+        return self.complete() | (self.states() == "pruned")
+
     def settings(self, path: str) -> list[Any]:
         return [trial["settings"].get(path) for trial in self.trials]
+
+
+def curve(trial: dict[str, Any]) -> np.ndarray:
+    """The points of a trial's curve that are finite: (step, value)."""
+    points = np.array([(number(a), number(b)) for a, b in trial["curve"]], float).reshape(-1, 2)
+    return points[np.isfinite(points).all(axis=1)]
+
+
+def at_one_step(sweep: Sweep) -> tuple[int, np.ndarray]:
+    """(a step, the values there of the first objective's curve, NaN where a trial has none): the last step that two
+    thirds of the trials that ended have reached, so that those that were stopped early are compared as well."""
+    curves = [
+        dict(curve(trial).tolist()) if there else {} for trial, there in zip(sweep.trials, sweep.ended(), strict=True)
+    ]
+    reached = Counter(step for one in curves for step in one)
+    enough = [step for step, count in reached.items() if count >= 2 / 3 * sweep.ended().sum()]
+    step = max(enough, default=math.nan)
+    return int(step) if enough else 0, np.array([one.get(step, math.nan) for one in curves], float)
 
 
 def find(name: str) -> Path:

@@ -145,7 +145,8 @@ def _next(sweep: Sweep, advices: Sequence[Advice]) -> str:
         kind = "finding warning" if one.kind in ("failures", "stop") else "finding"
         parts.append(f'<div class="{kind}"><b>{_HEADS[one.kind]}.</b> {html.escape(one.words)}{command}</div>')
     if command := next_command(sweep, advices):
-        parts.append(f"<p>All of it as the next sweep:</p><pre>{html.escape(command)}</pre>")
+        words = "All of it as the next sweep, with the settings that this one was given on its command line:"
+        parts.append(f"<p>{words}</p><pre>{html.escape(command)}</pre>")
     return "".join(parts)
 
 
@@ -192,10 +193,13 @@ def _importance(found: Study) -> str:
     if all(forest is None for forest in found.forests):
         done = int(found.sweep.complete().sum())
         return f"<p>Not known: it takes {charts.LEAST} finished trials that differ, and {done} have finished.</p>"
+    of = "of the finished trials"
+    if found.at:
+        of = f"of the values at step {found.at:,}, since too few of the trials were trained to their end"
     words = (
         "<p>The share of the variance that a dimension explains alone, and pairs beyond it: fANOVA (Hutter, Hoos and "
-        "Leyton-Brown, 2014) over a random forest of 64 trees, of the finished trials. A few bad trials can make up "
-        "most of the variance; among the better half, what is worse than the median counts as the median.</p>"
+        f"Leyton-Brown, 2014) over a random forest of 64 trees, {of}. A few bad trials can make up most of the "
+        "variance; among the better half, what is worse than the median counts as the median.</p>"
     )
     figures = []
     for name, whole, half in zip(found.names, found.forests, found.halves, strict=True):

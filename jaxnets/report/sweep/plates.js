@@ -11,8 +11,8 @@ const rank = new Float64Array(count).fill(Infinity);
 data.order.forEach((trial, place) => rank[trial] = place);
 const tenth = Math.max(1, Math.ceil(data.order.length / 10));
 const best = data.order.length ? data.order[0] : -1;
-// What is drawn first lies below: pruned, running, then complete from the worst to the best, failed last.
-const layer = i => ({p: 0, w: 1, r: 1, c: 2, f: 3})[data.states[i]];
+// What is drawn first lies below: pruned, running, failed, then complete from the worst to the best.
+const layer = i => ({p: 0, w: 1, r: 1, f: 2, c: 3})[data.states[i]];
 const order = Array.from({length: count}, (_, i) => i)
   .sort((a, b) => layer(a) - layer(b) || (rank[b] === rank[a] ? a - b : rank[b] - rank[a]));
 const brushes = {};
@@ -26,7 +26,7 @@ const kind = i => data.states[i] === "c" ? (rank[i] < tenth ? "good" : "complete
 const hue = k => ({good: ink.c, complete: ink.a, f: ink.b, r: ink.d, w: ink.d, p: ink.soft})[k] || ink.soft;
 const crowd = Math.sqrt(count) + 1;  // the more trials, the fainter each
 const veil = (k, lines) => {
-  if (k === "good") return .9;
+  if (k === "good") return lines ? Math.max(.15, Math.min(.9, 6 / Math.sqrt(tenth))) : .9;
   if (k === "complete") return lines ? Math.max(.04, Math.min(.4, 5 / crowd)) : Math.max(.12, Math.min(.8, 30 / crowd));
   if (k === "p") return lines ? Math.max(.03, Math.min(.25, 2.5 / crowd)) : Math.max(.08, Math.min(.4, 12 / crowd));
   return lines ? Math.max(.08, Math.min(.5, 6 / crowd)) : Math.max(.25, Math.min(.9, 30 / crowd));
@@ -74,7 +74,7 @@ class Plate {
       const k = kind(i);
       pen.globalAlpha = veil(k, this.chart.kind !== "points");
       pen.strokeStyle = pen.fillStyle = hue(k);
-      pen.lineWidth = k === "good" ? 1.3 : 1;
+      pen.lineWidth = k === "good" && tenth < 100 ? 1.3 : 1;
       this.mark(pen, i, k);
     }
     if (best >= 0 && !(inside && !inside[best])) this.emphasise(pen, best, ink.d);
@@ -125,7 +125,7 @@ class Plate {
       pen.stroke();
       if (k === "f" && this.chart.kind === "curves" && this.ends[i + 1] > this.ends[i]) {
         const last = this.ends[i + 1] - 1;
-        pen.globalAlpha = 1;
+        pen.globalAlpha = veil(k, false);
         cross(pen, this.x(this.xy[2 * last]), Math.max(this.chart.box[1], this.y(this.xy[2 * last + 1])));
       }
       return;

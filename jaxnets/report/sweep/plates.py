@@ -35,7 +35,7 @@ class Plates:
 
     def column(self, name: str, places: np.ndarray) -> None:
         """places: (trial) between 0 and 1, NaN where a trial has none; what is beyond an end stands at its edge."""
-        self._columns[name] = packed(places)
+        self._columns[name] = packed(places.clip(0.0, 1.0))
 
     def points(self, title: str, x: tuple[str, Scale], y: tuple[str, Scale], **more: Any) -> str:
         """A trial is a point. x, y: (name of the column, scale).

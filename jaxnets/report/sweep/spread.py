@@ -19,9 +19,11 @@ _WIDTH, _LEFT, _RIGHT, _ROW, _FOOT = 640, 44, 20, 24, 26
 class Group(NamedTuple):
     """Settings, and the values of the first objective of the trials that share them.
 
+    number:   of its first trial
     interval: of 95 % for the mean, by Student's t
     """
 
+    number: int
     settings: dict[str, Any]
     values: np.ndarray
     interval: tuple[float, float]
@@ -64,7 +66,8 @@ def _group(sweep: Sweep, places: Sequence[int]) -> Group:
     values = sweep.values[list(places), 0]
     half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5)
     mean = float(values.mean())
-    return Group(_without(sweep.trials[places[0]]["settings"]), values, (mean - half, mean + half))
+    first = sweep.trials[places[0]]
+    return Group(first["number"], _without(first["settings"]), values, (mean - half, mean + half))
 
 
 def pooled(found: Sequence[Group]) -> float:
