@@ -109,7 +109,7 @@ class _Choice:
         if work < cost and not self.asked:
             return self._chosen(queue, None, one, f"its {work:.1f} s of steps are not worth a second program")
         if one > _LONG_STEP and self._most() > _FEW:
-            few = self._seconds(self._compiled(_FEW * len(self.devices)))
+            few = self._seconds(self._compiled(_FEW * len(self.devices), probe=True))
             if few >= one:
                 return self._chosen(queue, few, one, "a queued step is faster")
         many = self._lanes(self._most())
@@ -119,6 +119,9 @@ class _Choice:
         return self._chosen(queue, each, one, "a queued step is faster")
 
     def _chosen(self, program: Program, lanes: float | None, queue: float | None, why: str) -> Chosen:
+        before = program.compile_seconds
+        program.complete()
+        self.compiling += program.compile_seconds - before
         return Chosen(program, lanes, queue, self.compiling, self.measuring, why)
 
     def _most(self) -> int:
@@ -130,7 +133,7 @@ class _Choice:
     def _lanes(self, lanes: int) -> Program:
         """The program for this many lanes, or half as many as long as they do not fit."""
         while True:
-            program = self._compiled(lanes)
+            program = self._compiled(lanes, probe=True)
             if program.bytes <= self.limit:
                 return program
             if self.asked or lanes <= len(self.devices):
@@ -145,12 +148,13 @@ class _Choice:
         """One trial a call; of trials so short that calls would count, as many as half a second holds."""
         seconds = about(self.admitted)
         several = min(self.waiting, _MOST_IN_A_CALL, int(_CALL_SECONDS / max(seconds, 1e-9)))
+        several = -(-self.waiting // -(-self.waiting // max(several, 1)))  # calls of one size
         in_memory = data.fits_on_device(self.admitted.experiment.data, self.admitted.train)
         return self._compiled(several if several > 1 and in_memory else 0, together=False)
 
-    def _compiled(self, lanes: int, *, together: bool = True) -> Program:
+    def _compiled(self, lanes: int, *, together: bool = True, probe: bool = False) -> Program:
         devices = self.devices if together else self.devices[:1]
-        how = {"together": together, "devices": devices, "figures": self.figures}
+        how = {"together": together, "devices": devices, "figures": self.figures, "probe": probe}
         program = Program(self.admitted, lanes=lanes, length=LONGEST, **how)
         self.compiling += program.compile_seconds
         return program

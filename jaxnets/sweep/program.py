@@ -31,6 +31,8 @@ LONGEST = 1024  # steps a call, at most: the rest of a long stretch is another c
 _FEED_BYTES = 2**26  # of the rows of one call
 _STACKED_BYTES = 2**28  # of a split's batches, up to which one call evaluates all of them
 _TRIAL = "trial"
+# Of random numbers, drawn once a trial: on a CPU, LLVM's later passes take longer over them than they save.
+_ONCE = {"xla_backend_optimization_level": "1"}
 
 
 class Slots(NamedTuple):
@@ -49,6 +51,7 @@ class Program:
     together: whether the trials of a call are vmapped; else they are trained one after the other
     figures:  what is measured of a trial; None = all that the task has
     sums:     whether the steps' own sums are given as well, for a log
+    probe:    compile only what trains, to be measured; the rest follows when `complete` is called
     bytes: what a device holds while it trains, as the compiler counts
     shared: lanes see the same batches, since these are read or are on the host; all must be at the same step
     """
@@ -63,10 +66,11 @@ class Program:
         figures: Collection[str] | None = None,
         sums: bool = False,
         length: int = LONGEST,
+        probe: bool = False,
     ) -> None:
         began = time.perf_counter()
         self.admitted, self.lanes, self.together, self.figures = admitted, lanes, together and lanes > 0, figures
-        self.sums = sums or not self.together
+        self.sums = sums or not self.lanes
         self.experiment, self.schema, self.train = admitted.experiment, admitted.schema, admitted.train
         self.devices = list(devices or jax.local_devices()[:1])
         self.mesh = Mesh(np.array(self.devices), (_TRIAL,), axis_types=(AxisType.Auto,))
@@ -77,10 +81,17 @@ class Program:
         self.weights = None if self.experiment.init_from is None else warm_start.read(self.experiment.init_from)
         arrays = dict(self.train.arrays) if self.on_device else {}
         self.fixed = self._put((arrays, admitted.teacher), PartitionSpec())
-        with self._naming(), self._placing():
-            self._compile()
         self._kept_batches: dict[str, list[PyTree]] = {}
+        self._programs: dict[str, Any] = {}
+        self._compile(evaluating=not probe)
         self.compile_seconds = time.perf_counter() - began
+
+    def complete(self) -> None:
+        """Compiles what a probe left out."""
+        began = time.perf_counter()
+        if "score" not in self._programs:
+            self._compile(training=False)
+        self.compile_seconds += time.perf_counter() - began
 
     def like(self, *, lanes: int | None = None, devices: Sequence[Any]) -> Program:
         """The same for other devices, or another number of lanes."""
@@ -103,34 +114,46 @@ class Program:
         leaves = jax.tree.leaves(self.admitted.batch)
         return max(1, sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in leaves))
 
-    def _compile(self) -> None:
+    def _compile(self, *, training: bool = True, evaluating: bool = True) -> None:
         """All programs: traced one after the other, compiled side by side."""
-        lane, whole, numbers = PartitionSpec(_TRIAL), PartitionSpec(), self._shapes(self.experiment)
-        each, fixed, mask = PartitionSpec(None, _TRIAL), jax.tree.map(_shape, self.fixed), self._mask_shape()
+        with self._naming(), self._placing():
+            lowered = (self._training() if training else {}) | (self._evaluating() if evaluating else {})
+            once = _ONCE if self.lanes and self.devices[0].platform == "cpu" else None  # alone: the bits of train
+            options = {"first": once}
+            with ThreadPoolExecutor(len(lowered)) as pool:
+                compiled = pool.map(lambda name: lowered[name].compile(options.get(name)), lowered)
+                self._programs |= dict(zip(lowered, compiled, strict=True))
+        memory = self._programs["advance"].memory_analysis()
+        state = sum(_nbytes(leaf) for leaf in jax.tree.leaves(self._slots))
+        self.bytes = int(memory.temp_size_in_bytes if memory else 0) + state // len(self.devices) + _bytes(self.fixed)
+
+    def _training(self) -> dict[str, Any]:
+        """What trains, lowered, in the order of how long it takes to compile."""
+        lane, whole, each = PartitionSpec(_TRIAL), PartitionSpec(), PartitionSpec(None, _TRIAL)
+        numbers, fixed = self._shapes(self.experiment), jax.tree.map(_shape, self.fixed)
         first = self._jit(self._mapped(self._first), (lane,), lane)
-        slots = jax.eval_shape(first, numbers)
+        self._slots: Slots = jax.eval_shape(first, numbers)
         rows, count = jax.tree.map(self._feed_shape, self._one_row()), jax.ShapeDtypeStruct((), jnp.int32)
         at = (lane, lane, whole, whole if self.shared else each, whole)
-        keep = self._jit(self._kept, (lane, lane, lane), lane, donate=(0,))
-        lowered = {
+        advance = self._jit(self._block, at, (lane, each), donate=(0,))
+        return {
+            "advance": advance.lower(self._slots.train, numbers, fixed, rows, count),
             "first": first.lower(numbers),
-            "advance": self._jit(self._block, at, (lane, each), donate=(0,)).lower(
-                slots.train, numbers, fixed, rows, count
-            ),
-            "view": self._jit(self._mapped(self._seen), (lane, lane), lane).lower(slots.train, numbers),
-            "score": self._lowered_score(slots.best, numbers),
-            "keep": keep.lower(slots.best, slots.best, mask),
         }
-        if not self.lanes:
-            batch = self._evaluation_shapes()
-            lowered["measure"] = jax.jit(self._measured).lower(slots.train, numbers, batch)
+
+    def _evaluating(self) -> dict[str, Any]:
+        """What evaluates and keeps the best, lowered."""
+        lane, numbers, slots = PartitionSpec(_TRIAL), self._shapes(self.experiment), self._slots
+        keep = self._jit(_kept, (lane, lane, lane), lane, donate=(0,))
         self._select = keep  # compiled where a lane is refilled for the first time
-        with ThreadPoolExecutor(len(lowered)) as pool:
-            compiled = dict(zip(lowered, pool.map(lambda one: one.compile(), lowered.values()), strict=True))
-        self._programs: dict[str, Any] = compiled
-        memory = compiled["advance"].memory_analysis()
-        state = sum(_nbytes(leaf) for leaf in jax.tree.leaves(slots))
-        self.bytes = int(memory.temp_size_in_bytes if memory else 0) + state // len(self.devices) + _bytes(self.fixed)
+        alone = {}
+        if not self.lanes:
+            alone["measure"] = jax.jit(self._measured).lower(slots.train, numbers, self._evaluation_shapes())
+        return alone | {
+            "score": self._lowered_score(slots.best, numbers),
+            "view": self._jit(self._mapped(self._seen), (lane, lane), lane).lower(slots.train, numbers),
+            "keep": keep.lower(slots.best, slots.best, self._mask_shape()),
+        }
 
     def _lowered_score(self, view: PyTree, numbers: Any) -> Any:
         lane, whole = PartitionSpec(_TRIAL), PartitionSpec()
@@ -158,8 +181,8 @@ class Program:
     def _block(self, train: TrainState, numbers: Experiment, fixed: PyTree, feed: PyTree, count: Any) -> Any:
         """`count` steps of a feed: the state after them, and which of them were finite.
 
-        A queue gives all sums as well, though nobody reads them: without them XLA fuses the step in another way than
-        that of `train`, which moves last bits (of schedule-free AdamW).
+        A trial alone gives all sums as well, though nobody reads them: without them XLA fuses the step in another way
+        than that of `train`, which moves last bits (of schedule-free AdamW).
         """
         if self.lanes and not self.together:  # each lane for itself, so that its params stay in the cache
             one = functools.partial(self._steps, self._step)
@@ -170,8 +193,7 @@ class Program:
         return self._steps(each, train, numbers, fixed, feed, count)
 
     def _steps(self, step: Any, train: TrainState, numbers: Experiment, fixed: PyTree, feed: PyTree, count: Any) -> Any:
-        row = jax.tree.map(lambda leaf: leaf[0], feed)
-        told = jax.eval_shape(step, train, numbers, fixed, row)[1]
+        told = self._told(step, train, numbers, fixed, jax.tree.map(lambda leaf: leaf[0], feed))
 
         def body(index: Any, carry: Any) -> Any:
             train, rows = carry
@@ -180,6 +202,12 @@ class Program:
 
         rows = jax.tree.map(lambda leaf: jnp.zeros((self.length, *leaf.shape), leaf.dtype), told)
         return jax.lax.fori_loop(0, count, body, (train, rows))
+
+    def _told(self, step: Any, train: TrainState, *rest: Any) -> PyTree:
+        """The shapes of what a step tells; where they are known without tracing it, it is traced once less."""
+        if self.sums:
+            return jax.eval_shape(step, train, *rest)[1]
+        return {"finite": jax.ShapeDtypeStruct(train.step.shape, bool)}
 
     def _seen(self, train: TrainState, numbers: Experiment) -> tuple[PyTree, PyTree]:
         return evaluation_params(build(numbers, self.schema).optimizer, train), train.state
@@ -216,9 +244,6 @@ class Program:
             )
 
         return jax.lax.fori_loop(0, count, body, rows)
-
-    def _kept(self, old: PyTree, new: PyTree, taken: Any) -> PyTree:
-        return self._mapped(lambda a, b, t: jax.tree.map(lambda x, y: jnp.where(t, y, x), a, b))(old, new, taken)
 
     def _mapped(self, function: Any) -> Any:
         if not self.lanes:
@@ -403,3 +428,12 @@ def _nbytes(leaf: Any) -> int:
 
 def _bytes(tree: PyTree) -> int:
     return sum(_nbytes(leaf) for leaf in jax.tree.leaves(tree))
+
+
+def _kept(old: PyTree, new: PyTree, taken: Any) -> PyTree:
+    """`new` where it is `taken`, () or (lanes,), else `old`."""
+
+    def one(old: Any, new: Any) -> Any:
+        return jnp.where(taken.reshape(taken.shape + (1,) * (old.ndim - taken.ndim)), new, old)
+
+    return jax.tree.map(one, old, new)
