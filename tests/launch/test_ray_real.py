@@ -93,7 +93,7 @@ def workers():
     found = {}
     for path in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if (path / "cmdline").read_bytes().startswith(b"ray::_worker"):
+            if (path / "cmdline").read_bytes().startswith(b"ray::worker"):
                 found[int(path.name)] = int((path / "stat").read_text().rpartition(")")[2].split()[1])
     return found
 
