@@ -123,7 +123,7 @@ def test_workers_and_nodes_that_die_are_replaced_and_the_sweep_is_whole(cluster,
 
 
 def test_a_driver_that_is_told_to_end_hands_it_on(sweep, tmp_path):
-    process = sweep("--trials", "400")
+    process = sweep("--trials", "400", "--loop.steps", "2000", "--loop.eval_every", "1000")
     until(lambda: done(tmp_path) >= 2, tmp_path, process)
     process.send_signal(signal.SIGTERM)
     until(lambda: process.poll() is not None, tmp_path)
