@@ -40,7 +40,9 @@ def cluster():
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     from ray.cluster_utils import Cluster
 
-    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    politeness = {"worker_niceness": 0}  # else Ray puts its workers behind all else that runs on the machine
+    head = {"num_cpus": 1, "include_dashboard": False, "_system_config": politeness}
+    found = Cluster(initialize_head=True, head_node_args=head)
     found.add_node(num_cpus=1)
     yield found
     found.shutdown()
