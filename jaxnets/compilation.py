@@ -38,6 +38,7 @@ def _folder() -> Path:
     except OSError:
         features = [platform.processor()]
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    threads = os.environ.get("NPROC", threads)  # by which XLA divides what it compiles for a CPU
     words = [jax.__version__, platform.machine(), str(threads), *features]
     return cache_dir() / hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
 

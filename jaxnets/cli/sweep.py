@@ -140,9 +140,14 @@ def _workers(given: argparse.Namespace, settings: Settings) -> int:
         trials = prepare(experiment, space, **how, say=live.say)
         words = workers.words(given, settings, trials=trials)
         code = workers.run(given, words, say=live.say, look=workers.Look(folder / SWEEP, live.show))
-    if code == 0:
-        _tell(folder, read_json(folder / SWEEP))
-    return code
+    if code:
+        return code
+    figures = read_json(folder / SWEEP)
+    _tell(folder, figures)
+    left = sum(one["state"] in ("waiting", "running") for one in figures["trials"])
+    if left:  # of a worker that died, and nobody waited for it
+        print(f"left         {left} trials are not done; the same command continues")
+    return int(left > 0)
 
 
 def _count(text: str) -> int | str:

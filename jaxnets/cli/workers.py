@@ -73,13 +73,21 @@ def run(
 
         resources = {"cpus": 1.0 if given.cpus is None else given.cpus, "gpus": given.gpus or 0.0}
         how = {"workers": given.workers, "address": given.address, "retries": given.retries, **resources}
-        return ray_cluster.run(words, **how, say=say, look=look)
+        return ray_cluster.run(worker, words, **how, say=say, look=look)
     from jaxnets.launch import processes, shares
 
     own = shares.of(os.environ, workers=given.workers, cores=shares.cores(), gpus=shares.gpus())
     command = (sys.executable, "-m", "jaxnets.cli", *words)
     commands = [processes.Command(command, one | {"PYTHONUNBUFFERED": "1"}) for one in own]
     return processes.run_apart(commands, say=say, look=look, lost=_LOST)
+
+
+def worker(words: list[str], folder: str) -> int:
+    """One command in a folder, as a Ray task; its exit code."""
+    from jaxnets import cli
+
+    os.chdir(folder)
+    return cli.main(words)
 
 
 class Look:

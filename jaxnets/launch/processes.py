@@ -84,9 +84,9 @@ def run_apart(
             look()
             time.sleep(0.05)
     codes = [process.code for process in sorted(started, key=lambda process: process.ended_at)]
-    if asked:
-        return 128 + asked[0]
-    return 0 if 0 in codes else _positive(codes[0] or 0)
+    if 0 in codes:
+        return 0
+    return 128 + asked[0] if asked else _positive(codes[0] or 0)
 
 
 class _Process:

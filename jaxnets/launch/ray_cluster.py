@@ -19,6 +19,7 @@ _SAVING = 120.0  # seconds in which workers that are told to end may tell what t
 
 
 def run(
+    work: Callable[[list[str], str], int],
     words: Sequence[str],
     *,
     workers: int,
@@ -31,6 +32,7 @@ def run(
 ) -> int:
     """Runs the same command as so many Ray tasks to their end.
 
+    work:    (words, the working folder of this process) -> exit code; the Ray task, which is found there by its name
     words:   of a command of jaxnets, without its program
     cpus, gpus: of each worker, as Ray counts them
     retries: how often a worker may be started again whose process or node died; its own errors are not repeated
@@ -52,7 +54,7 @@ def run(
             max_retries=retries,
             max_calls=1,  # a process of its own, as its JAX is set up for it
             runtime_env={"env_vars": _variables(cpus)},
-        )(_worker)
+        )(work)
         running = {task.remote(list(words), os.getcwd()): index for index in range(workers)}
         return _wait(ray, running, workers, asked, say, look)
 
@@ -65,14 +67,6 @@ def _variables(cpus: float) -> dict[str, str]:
     kept = {name: os.environ[name] for name in os.environ if name.startswith(("JAXNETS_", "JAX_", "XLA_"))}
     path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
     return kept | {"NPROC": str(max(1, int(cpus))), "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
-
-
-def _worker(words: list[str], folder: str) -> int:
-    """One command, in the folder of the driver; its exit code."""
-    from jaxnets import cli
-
-    os.chdir(folder)
-    return cli.main(words)
 
 
 @contextlib.contextmanager
@@ -125,11 +119,11 @@ def _wait(
             index = running.pop(reference)
             codes.append(_code(ray, reference, index, workers, say if not told else _nothing))
         look()
-    if asked:
-        for reference in running:
-            ray.cancel(reference, force=True)
-        return 128 + asked[0]
-    return 0 if 0 in codes else codes[0]
+    for reference in running:  # that did not end in time, or were told twice
+        ray.cancel(reference, force=True)
+    if 0 in codes:
+        return 0
+    return 128 + asked[0] if asked else codes[0]
 
 
 def _code(ray: Any, reference: Any, index: int, workers: int, say: Callable[[str], None]) -> int:

@@ -158,3 +158,36 @@ def test_a_dry_run_prints_what_would_run_and_runs_nothing(tmp_path):
 def test_a_sweep_is_sent_to_workers():
     with pytest.raises(UsageError, match="jaxnets sweep … --workers N"):
         local.commands(["sweep", "c.py", "--trials", "9"], processes=2, port=1)
+
+
+def apart(*bodies):
+    """(exit code, what was said) of processes of which each can do without the others."""
+    said = []
+    commands = [processes.Command((sys.executable, "-c", body), {}) for body in bodies]
+    return processes.run_apart(commands, say=said.append, lost="; so it goes"), said
+
+
+DIES, ENDS = "import os; print('mine', flush=True); os.kill(os.getpid(), 9)", "import time; time.sleep(0.5); print('done')"
+
+
+def test_of_processes_that_stand_alone_one_may_die():
+    code, said = apart(DIES, ENDS)
+    assert code == 0 and said == ["[0] mine", "worker 0 of 2 was killed by signal 9 (SIGKILL); so it goes", "[1] done"]
+
+
+def test_if_none_ends_well_the_first_to_fail_gives_the_code():
+    code, said = apart("import time, sys; time.sleep(0.5); sys.exit(3)", DIES)
+    assert code == 137 and "worker 0 of 2 ended with exit code 3; so it goes" in said
+
+
+def test_a_signal_is_handed_on_to_all_that_stand_alone():
+    body = "import signal, sys, time\nsignal.signal(15, lambda *_: sys.exit(143))\nprint('ready', flush=True)\n" + FOREVER
+    said = []
+
+    def say(line):
+        said.append(line)
+        if len(said) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    commands = [processes.Command((sys.executable, "-c", body), {})] * 2
+    assert processes.run_apart(commands, say=say) == 143 and len(said) == 2
