@@ -282,10 +282,12 @@ def _quoted(value: Any) -> str:
 
 
 def _range_text(values: tuple[Any, ...]) -> str | None:
-    whole = len(values) > 2 and all(type(one) is int for one in values)
-    if not whole or values != tuple(range(values[0], values[0] + len(values))):
+    if len(values) < 3 or not all(type(one) is int for one in values):
         return None
-    return f"range({values[-1] + 1})" if values[0] == 0 else f"range({values[0]},{values[-1] + 1})"
+    first, *_, last = values
+    if values != tuple(range(first, first + len(values))):
+        return None
+    return f"range({last + 1})" if first == 0 else f"range({first},{last + 1})"
 
 
 def _assigned(experiment: Experiment, settings: Mapping[str, Any]) -> Experiment:
