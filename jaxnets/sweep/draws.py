@@ -90,7 +90,7 @@ def _at(space: Space, shares: np.ndarray) -> dict[str, Any]:
 def _sobol(dimensions: int, seed: int, block: int) -> np.ndarray:
     from scipy.stats import qmc
 
-    sequence = qmc.Sobol(dimensions, seed=seed)  # pyright: ignore[reportCallIssue] (scipy before 1.17 knows no rng)
+    sequence = qmc.Sobol(dimensions, seed=seed)  # type: ignore[call-arg]  (called rng since SciPy 1.15)
     if block:
         sequence.fast_forward(block * _BLOCK)
     return sequence.random(_BLOCK)

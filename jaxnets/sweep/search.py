@@ -160,9 +160,9 @@ class Study:
         """What came of a trial; False if it was told before, by whoever had it then, and this is not counted."""
         return self.tell_all([Told(number, state, values, attributes or {})])[0]
 
-    def tell_all(self, told: Iterable[Told | tuple[Any, ...]]) -> list[bool]:
-        """`tell` of many, written at once where the storage can."""
-        checked = [self._checked(Told(*one)) for one in told]  # pyright: ignore[reportArgumentType]
+    def tell_all(self, told: Iterable[tuple[Any, ...]]) -> list[bool]:
+        """`tell` of many (`Told`, or its fields as a tuple), written at once where the storage can."""
+        checked = [self._checked(Told(*one)) for one in told]
         with self._at_work(), self._storage.batch():
             self._sign_of_life()
             return [self._tell(one) for one in checked]

@@ -297,10 +297,10 @@ def _quoted(value: Any) -> str:
 def _range_text(values: tuple[Any, ...]) -> str | None:
     if len(values) < 3 or not all(type(one) is int for one in values):
         return None
-    first, stop = values[:1][0], values[-1:][0] + 1
+    first, *_, last = values
     if values != tuple(range(first, first + len(values))):
         return None
-    return f"range({stop})" if first == 0 else f"range({first},{stop})"
+    return f"range({last + 1})" if first == 0 else f"range({first},{last + 1})"
 
 
 def assigned(experiment: Experiment, settings: Mapping[str, Any]) -> Experiment:
