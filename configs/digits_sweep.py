@@ -2,6 +2,7 @@
 
 command   jaxnets sweep configs/digits_sweep.py --objective valid.nll --trials 64 --name digits
 hardware  two CPU cores, under half a minute
+expected  a best validation nll of 0.09 (64 trials by tpe); its test accuracy 0.975
 table     embedded | a sweep; its best of 64 trials has 0.975 on the test split
 """
 

@@ -331,7 +331,8 @@ class _Run:
             if distributed.first():
                 self._describe()
             self._introduce()
-            trained = start == self.last and not notes.events_due  # by lanes, or killed before its test
+            stands = start == self.last and not notes.events_due
+            trained = stands and not (self.run_dir / "dispatch.json").exists()  # in lanes, by a program of theirs
             dispatch = None if trained else self._dispatch(train_state)
             self._validate_program(train_state)
             distributed.gather("ready")  # the first has more to compile, and a collective does not wait for ever

@@ -157,7 +157,7 @@ def test_config_prints_every_value_and_differences(digits, diabetes, capsys):
         (["test", "nowhere", "--optim.lr", "1"], "unrecognized arguments: --optim.lr"),
         (["config", "configs"], "configs is not a run folder"),
         (["train", "--optim.lr"], "--optim.lr needs a value"),
-        (["train"], "required: config"),
+        (["train"], "give a config, or --from-sweep"),
         (
             ["train", "configs/digits_cnn.py", "--model.widths", "64 64", "--model", "mlp"],
             "cnn has no widths, but mlp, autoencoder, tabularmlp have; switch with --model mlp",

@@ -12,10 +12,10 @@ from PIL import Image
 from small import experiment, loop
 
 from jaxnets import cli
-from jaxnets.data import Data
-from jaxnets.models import GPT
+from jaxnets.data import Data, Texts
+from jaxnets.models import GPT, TwoTower
 from jaxnets.run import run
-from jaxnets.tasks import LanguageModelling
+from jaxnets.tasks import Contrastive, LanguageModelling
 
 ROOT = Path(__file__).parents[1]
 
@@ -37,6 +37,16 @@ def folder(tmp_path_factory):
         loop=loop(steps=20, log_every=10, eval_every=10),
     )
     run(one, folder / "runs" / "python_text_gpt")
+    pairs = experiment(
+        data=Data(
+            source="synthetic:captions/16x16/40", batch_size=16, context=12, texts=Texts(tokenizer="plain", least=1)
+        ),
+        model=TwoTower(embedding=4, channels=(2, 2), hidden=4, width=8, depth=1),
+        task=Contrastive(recall=(1,)),
+        loop=loop(steps=2, log_every=2, eval_every=2, monitor="loss"),
+    )
+    run(pairs, folder / "runs" / "photos")
+    Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(folder / "photo.jpg")
     run(experiment(), folder / "runs" / "short")
     sweeps.write(folder / "sweeps" / "digits_sweep", sweeps.written(30))
     return folder

@@ -78,7 +78,7 @@ class RowGroups:
         """The image of a row. Raises DataError if its row group cannot be read."""
         number = bisect_right(self._starts, row) - 1
         given = self._group(number)[row - self._starts[number]].as_py()
-        return given["bytes"] if isinstance(given, dict) else given
+        return (given["bytes"] if isinstance(given, dict) else given) or b""  # where there is none, that is no image
 
     def _group(self, number: int) -> Any:
         """The encoded images of a row group; whoever asks first reads it, the others wait."""
