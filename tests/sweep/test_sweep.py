@@ -142,7 +142,7 @@ def wait_for(folder, count, process):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["kill", "term"])
 def test_a_worker_that_ends_at_any_time_leaves_a_sweep_that_goes_on(tmp_path, number):
-    process = start(tmp_path, "--trials", "2000", "--form", "queue")
+    process = start(tmp_path, "--trials", "120", "--form", "queue")
     wait_for(tmp_path, 3, process)
     process.send_signal(number)
     _, stderr = process.communicate(timeout=60)
