@@ -184,9 +184,7 @@ def test_if_none_ends_well_the_first_to_fail_gives_the_code():
 
 
 def test_a_signal_is_handed_on_to_all_that_stand_alone():
-    body = (
-        "import signal, sys, time\nsignal.signal(15, lambda *_: sys.exit(143))\nprint('ready', flush=True)\n" + FOREVER
-    )
+    body = "import signal, sys, time\nsignal.signal(15, lambda *_: sys.exit(143))\nprint('ready', flush=True)\n"
     said = []
 
     def say(line):
@@ -194,5 +192,5 @@ def test_a_signal_is_handed_on_to_all_that_stand_alone():
         if len(said) == 2:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    commands = [processes.Command((sys.executable, "-c", body), {})] * 2
+    commands = [processes.Command((sys.executable, "-c", body + FOREVER), {})] * 2
     assert processes.run_apart(commands, say=say) == 143 and len(said) == 2

@@ -131,7 +131,7 @@ def test_a_driver_that_is_told_to_end_hands_it_on(sweep, tmp_path):
     until(lambda: process.poll() is not None, tmp_path)
     assert process.returncode == 143, (tmp_path / "said").read_text()
     states = [one["state"] for one in json.loads((tmp_path / "sweeps" / "s" / "sweep.json").read_text())["trials"]]
-    assert "complete" in states and len(states) < 400
+    assert 2 <= states.count("complete") < 400
     until(lambda: not workers(), tmp_path)
 
 
