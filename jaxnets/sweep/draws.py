@@ -61,8 +61,8 @@ def check_grid(space: Space) -> None:
 def value_at(dimension: Dimension, share: float) -> Any:
     """The value that a share (0 ≤ share < 1) of all draws lie below.
 
-    >>> round(value_at(Log(1e-4, 1.0), 0.5), 6), value_at(Int(1, 4), 0.99), value_at(Choice("a", "b"), 0.2)
-    (0.01, 4, 'a')
+    >>> value_at(Uniform(0, 8), 0.25), value_at(Int(1, 4), 0.99), value_at(Choice("a", "b"), 0.2)
+    (2.0, 4, 'a')
     """
     match dimension:
         case Log(low, high):
