@@ -131,8 +131,8 @@ def _workers(given: argparse.Namespace, settings: Settings) -> int:
     jax.config.update("jax_platforms", "cpu")  # this process computes nothing, and leaves accelerators to the workers
     from jaxnets.files import read_json
     from jaxnets.sweep.live import Live
+    from jaxnets.sweep.opening import prepare
     from jaxnets.sweep.record import SWEEP
-    from jaxnets.sweep.run import prepare
 
     experiment, space, how = _asked(given, settings)
     folder = given.sweep_dir or Path("sweeps") / how["name"]

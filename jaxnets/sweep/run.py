@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import json
 import random
 import threading
 import time
@@ -22,21 +21,21 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxnets import config, data
-from jaxnets.admission import Admitted, admit, admit_data
-from jaxnets.build import build_task, check_schema
+from jaxnets.admission import Admitted, admit
+from jaxnets.build import check_schema
 from jaxnets.config import Experiment
 from jaxnets.data import Dataset
-from jaxnets.errors import ConfigError, DataError, Interrupted, JaxnetsError, UsageError, near
+from jaxnets.errors import ConfigError, DataError, Interrupted, JaxnetsError
 from jaxnets.signals import Signals
-from jaxnets.step import larger_is_better
 from jaxnets.sweep.form import Chosen, Form, choose
+from jaxnets.sweep.opening import Begun, begin, is_structural, structure_lines
 from jaxnets.sweep.pool import Actions, Pool
 from jaxnets.sweep.population import explored
 from jaxnets.sweep.program import Program
 from jaxnets.sweep.record import Record
-from jaxnets.sweep.search import BY_NUMBER, Asked, Objective, Study, Told
-from jaxnets.sweep.space import Choice, Space, assigned, check, ends, required, text
-from jaxnets.sweep.stopping import STOPPINGS, Rule, rule
+from jaxnets.sweep.search import BY_NUMBER, Asked, Objective, Told
+from jaxnets.sweep.space import Space, assigned
+from jaxnets.sweep.stopping import Rule, rule
 from jaxnets.sweep.trial import Outcome, Progress, Trial
 
 _AHEAD_SECONDS = 1.0  # of work that a queue takes from the storage at once
@@ -113,139 +112,11 @@ def sweep(
     given = {"eta": eta, "least": least, "form": form, "lanes": lanes, "seed": seed, "source": source}
     given |= {"workers": workers, "wait": wait}
     with Signals() as signals:
-        begun = _begin(
-            experiment, space, name, folder, objectives, searcher, stopping, storage, tuple(allow), seed, say
-        )
+        begun = begin(experiment, space, name, folder, objectives, searcher, stopping, storage, tuple(allow), seed, say)
         begun.study.want(trials)
-        for line in _structure_lines(begun, form):
+        for line in structure_lines(begun, form):
             say(line)
         return _Sweep(begun, given, signals, say=say, show=show).run()
-
-
-def prepare(
-    experiment: Experiment,
-    space: Space,
-    *,
-    name: str,
-    folder: str | Path | None = None,
-    trials: int | str,
-    objectives: Sequence[str] = ("valid.loss",),
-    searcher: str = "tpe",
-    stopping: str = "none",
-    storage: str | None = None,
-    seed: int = 0,
-    allow: Iterable[str] = (),
-    say: Callable[[str], None] = print,
-) -> int:
-    """Checks all that `sweep` checks and makes the study, for workers that are started then; trains nothing.
-
-    Returns how many trials there are to be in all. Arguments and errors are those of `sweep`.
-    """
-    folder = Path(folder or Path("sweeps") / name)
-    begun = _begin(experiment, space, name, folder, objectives, searcher, stopping, storage, tuple(allow), seed, say)
-    with begun.study as study:
-        return study.want(trials)
-
-
-class _Begun(NamedTuple):
-    name: str
-    experiment: Experiment
-    space: Space
-    folder: Path
-    study: Study
-    objectives: tuple[Objective, ...]
-    searcher: str
-    stopping: str
-    dataset: Dataset
-    began: float
-
-
-def _begin(
-    experiment: Experiment,
-    space: Space,
-    name: str,
-    folder: Path,
-    objectives: Sequence[str],
-    searcher: str,
-    stopping: str,
-    storage: str | None,
-    allow: tuple[str, ...],
-    seed: int,
-    say: Callable[[str], None],
-) -> _Begun:
-    """Everything that can be checked before a program is compiled, and the study opened."""
-    began = time.perf_counter()
-    config.check(experiment)
-    check(space, experiment)
-    if stopping not in STOPPINGS:
-        raise UsageError(
-            f"--stopping {stopping} is not allowed; use one of {', '.join(STOPPINGS)}{near(stopping, STOPPINGS)}"
-        )
-    plan = experiment.plan
-    if plan.fsdp != 1 or plan.tensor != 1:
-        raise ConfigError(
-            f"plan.fsdp {plan.fsdp} and plan.tensor {plan.tensor} divide a model over devices, and a trial of a sweep "
-            "has one; set both to 1, or train such runs one by one with jaxnets train"
-        )
-    if experiment.loop.nonfinite == "rollback":
-        raise ConfigError(
-            "loop.nonfinite rollback needs checkpoints, which trials of a sweep do not have; use abort or skip"
-        )
-    dataset = admit_data(experiment, say=say)
-    found = tuple(_objective(one, experiment, dataset) for one in objectives)
-    folder.mkdir(parents=True, exist_ok=True)
-    study = Study.open(
-        name,
-        storage=storage or str(folder / "study.journal"),
-        space=space,
-        objectives=found,
-        searcher=searcher,
-        seed=seed,
-        fixed={
-            "experiment": json.loads(config.dump(experiment)),
-            "stopping": stopping,
-            "data": dataset.schema.fingerprint,
-        },
-        allow=allow,
-    )
-    return _Begun(name, experiment, space, folder, study, found, searcher, stopping, dataset, began)
-
-
-def _structure_lines(begun: _Begun, form: Form) -> list[str]:
-    """What is said of dimensions that change the program. ConfigError for one that would do so in every trial."""
-    lines = []
-    for path, dimension in begun.space.items():
-        if not _is_structural(begun.experiment, begun.space, path):
-            continue
-        if isinstance(dimension, Choice):
-            lines.append(f"{path} changes the program: trials are grouped by its {len(dimension.values)} values")
-        elif form == "lanes":
-            raise ConfigError(
-                f"{path}={text(dimension)} is no number of a lane but part of the program, which each of its values "
-                f"would compile anew; give a few: {path}=choice(...), or leave the form to the sweep"
-            )
-        else:
-            lines.append(
-                f"{path} changes the program: each of its values is compiled by itself; choice(...) of few is faster"
-            )
-    return lines
-
-
-def _is_structural(experiment: Experiment, space: Space, path: str) -> bool:
-    """Whether two values of a dimension make two programs."""
-    around = required(space, path)
-    found = {jax.tree.structure(assigned(experiment, around | {path: value})) for value in ends(space[path])}
-    return len(found) > 1
-
-
-def _objective(text: str, experiment: Experiment, dataset: Dataset) -> Objective:
-    task = build_task(experiment, dataset.schema)
-    known = ["loss", *task.metrics]
-    split, _, figure = text.partition(".")
-    if split not in ("valid", "test") or figure not in known:
-        names = [f"{split}.{figure}" for split in ("valid", "test") for figure in known]
-        raise ConfigError(f"--objective {text} is not measured; use one of {', '.join(names)}{near(text, names)}")
-    return Objective(text, larger_is_better(task, figure))
 
 
 class _Sweep:
@@ -253,7 +124,7 @@ class _Sweep:
 
     def __init__(
         self,
-        begun: _Begun,
+        begun: Begun,
         given: dict[str, Any],
         signals: Signals,
         *,
@@ -540,7 +411,7 @@ class _Sweep:
     def _structural(self, settings: dict[str, Any]) -> dict[str, Any]:
         """The settings that change the program."""
         experiment, space = self.begun.experiment, self.begun.space
-        return {path: value for path, value in settings.items() if _is_structural(experiment, space, path)}
+        return {path: value for path, value in settings.items() if is_structural(experiment, space, path)}
 
     def _done(self, outcomes: Sequence[Outcome]) -> None:
         """Told at once where the searcher learns of it or a trial is long; else many in one write."""

@@ -16,7 +16,7 @@ from small import experiment, loop
 from jaxnets import cli
 from jaxnets.sweep import Log
 from jaxnets.sweep import sweep as run_sweep
-from jaxnets.sweep.run import prepare
+from jaxnets.sweep.opening import prepare
 from jaxnets.sweep.search import Objective, Study
 
 CONFIG = """
