@@ -48,7 +48,7 @@ def ask_and_hang(where, count, asked):
 def work_slowly(where):
     study = opened(where)
     while asked := study.ask(2):
-        time.sleep(0.005)
+        time.sleep(0.02)
         tell(study, asked)
 
 
