@@ -45,6 +45,11 @@ class Admitted(NamedTuple):
         return self.dataset.schema
 
     @property
+    def last(self) -> int:
+        """The step that training ends at: the last of the run, or before it where `loop.limit_steps` says so."""
+        return min(self.total, self.experiment.loop.limit_steps or self.total)
+
+    @property
     def train(self) -> Split:
         return self.dataset.splits["train"]
 

@@ -230,16 +230,13 @@ class _Fit:
         self.actions.show(self.step, {f"valid {name}": value for name, value in figures.items()})
         self.window_began += seconds
         value = figures[self.loop.monitor]
-        if self.notes.best is None or better(value, self.notes.best, larger=self.cadence.larger_is_better):
-            self.notes.best, self.notes.best_step, self.notes.waited = value, self.step, 0
-        else:
-            self.notes.waited += 1
-            if self.loop.patience is not None and self.notes.waited >= self.loop.patience:
-                self.notes.stopped_early = True
-                self.actions.say(
-                    f"stopped early at step {self.step}: valid {self.loop.monitor} has not improved on "
-                    f"{self.notes.best:.6g} (step {self.notes.best_step}) for {self.notes.waited} evaluations"
-                )
+        improved = note_value(self.notes, value, step=self.step, larger=self.cadence.larger_is_better)
+        if not improved and self.loop.patience is not None and self.notes.waited >= self.loop.patience:
+            self.notes.stopped_early = True
+            self.actions.say(
+                f"stopped early at step {self.step}: valid {self.loop.monitor} has not improved on "
+                f"{self.notes.best:.6g} (step {self.notes.best_step}) for {self.notes.waited} evaluations"
+            )
         return value
 
     def _save(self, value: float | None) -> None:
@@ -337,6 +334,20 @@ def _now_if_done(sums: Any) -> float | None:
 
 def _is_done(sums: Any) -> bool:
     return all(leaf.is_ready() for leaf in jax.tree.leaves(sums))
+
+
+def note_value(notes: Any, value: float, *, step: int, larger: bool) -> bool:
+    """Notes an evaluation in `best`, `best_step` and `waited`; whether it is the best so far.
+
+    >>> notes = Notes()
+    >>> [note_value(notes, value, step=step, larger=True) for step, value in enumerate((0.5, 0.4, 0.6))]
+    [True, False, True]
+    """
+    if notes.best is None or better(value, notes.best, larger=larger):
+        notes.best, notes.best_step, notes.waited = value, step, 0
+        return True
+    notes.waited += 1
+    return False
 
 
 def better(new: float, best: float, *, larger: bool) -> bool:

@@ -300,7 +300,7 @@ class _Run:
         self.teacher = admitted.teacher
         self.home, self.run_dir, self.progress, self.signals = home, home.folder, progress, signals
         self.allow, self.openers, self.window = allow, sinks, profile
-        self.last = min(self.total, self.experiment.loop.limit_steps or self.total)
+        self.last = admitted.last
         self.numbers = self.layout.place_whole(jax.tree.map(jnp.asarray, self.experiment))
         self.monitor = self.experiment.loop.monitor
         self.larger_is_better = larger_is_better(self.parts.task, self.monitor)

@@ -61,6 +61,7 @@ def choose(
     lanes: int | None = None,
     waiting: int,
     figures: Collection[str] | None = None,
+    sums: bool = False,
     devices: Sequence[Any] | None = None,
     limit: int | None = None,
 ) -> Chosen:
@@ -70,11 +71,13 @@ def choose(
     lanes:   at most; default: as many as wait, at most 256, and as fit the memory
     waiting: trials that could run
     figures: that are measured of them, None = all
+    sums:    whether the steps' own sums are wanted, for a log
     limit:   bytes on one device that lanes may take; default: 0.9 of what is free
 
-    Raises ConfigError if the form or the number of lanes that the user asks for cannot be.
+    Raises ConfigError if the number of lanes that the user asks for cannot be.
     """
-    found = _Choice(admitted, list(some), lanes, waiting, figures, list(devices or jax.local_devices()), limit)
+    measured = {"figures": figures, "sums": sums}
+    found = _Choice(admitted, list(some), lanes, waiting, measured, list(devices or jax.local_devices()), limit)
     return found.made(form)
 
 
@@ -85,23 +88,20 @@ class _Choice:
         some: list[Experiment],
         lanes: int | None,
         waiting: int,
-        figures: Collection[str] | None,
+        measured: dict[str, Any],
         devices: list[Any],
         limit: int | None,
     ) -> None:
         self.admitted, self.some, self.devices, self.asked = admitted, some, devices, lanes
-        self.figures = figures
+        self.measured = measured
         self.waiting, self.limit = waiting, device_bytes() if limit is None else limit
         self.compiling = self.measuring = 0.0
 
     def made(self, form: Form) -> Chosen:
-        refusal = _refusal(self.admitted)
-        if refusal and (form == "lanes" or self.asked):
-            raise ConfigError(f"{refusal}; leave it to the queue: --form queue")
         if form == "lanes":
             return self._chosen(self._lanes(self._most()), None, None, "asked for")
-        if form == "queue" or refusal or self._most() < 2:
-            why = "asked for" if form == "queue" else refusal or "there is one trial"
+        if form == "queue" or self._most() < 2:
+            why = "asked for" if form == "queue" else "there is one trial"
             return self._chosen(self._queue(), None, None, why)
         queue = self._queue()
         one = self._seconds(queue)
@@ -154,7 +154,7 @@ class _Choice:
 
     def _compiled(self, lanes: int, *, together: bool = True, probe: bool = False) -> Program:
         devices = self.devices if together else self.devices[:1]
-        how = {"together": together, "devices": devices, "figures": self.figures, "probe": probe}
+        how = {"together": together, "devices": devices, "probe": probe, **self.measured}
         program = Program(self.admitted, lanes=lanes, length=LONGEST, **how)
         self.compiling += program.compile_seconds
         return program
@@ -185,11 +185,3 @@ def about(admitted: Admitted) -> float:
         return experiment_step(state, batch, admitted.experiment, schema=admitted.schema, teacher=admitted.teacher)
 
     return flops(jax.make_jaxpr(step)(admitted.shapes, admitted.batch)) * admitted.total / _SLOW
-
-
-def _refusal(admitted: Admitted) -> str | None:
-    """Why these trials cannot be lanes, or None."""
-    plan = admitted.experiment.plan
-    if plan.fsdp > 1 or plan.tensor > 1:
-        return f"plan.fsdp {plan.fsdp} and plan.tensor {plan.tensor} divide a model, and a lane holds all of one"
-    return None

@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxnets import data
 from jaxnets.config import Experiment
-from jaxnets.loop import better
+from jaxnets.loop import note_value
 from jaxnets.step import larger_is_better, results
 from jaxnets.sweep.program import Program
 from jaxnets.sweep.stopping import Population, Rule
@@ -53,9 +53,8 @@ class Pool:
     def __init__(self, program: Program, *, rule: Rule, judged: str, actions: Actions) -> None:
         self.program, self.rule, self.judged, self.actions = program, rule, judged, actions
         admitted = program.admitted
-        self.loop, self.total = admitted.experiment.loop, admitted.total
+        self.loop, self.last = admitted.experiment.loop, admitted.last
         self.task = admitted.parts.task._replace(metrics=program.measured(admitted.parts.task))
-        self.last = min(self.total, self.loop.limit_steps or self.total)
         self.larger = larger_is_better(self.task, self.loop.monitor)
         self.lanes: list[Progress | None] = [None] * max(program.lanes, 1)
         self.experiments: list[Experiment] = [program.experiment] * len(self.lanes)
@@ -63,6 +62,7 @@ class Pool:
         self.numbers: Any = None
         self.seconds_a_step: float | None = None
         self.seconds = {"training": 0.0, "evaluating": 0.0}
+        self._opened: tuple[int, data.Stream] | None = None  # the batches that are read, and their seed
 
     def run(self) -> list[Trial]:
         """Trains until no more trials come; of one that is stopped by `look`, the trials that were not finished."""
@@ -164,27 +164,23 @@ class Pool:
         return jax.tree.map(lambda *leaves: np.stack(leaves), *padded)
 
     def _stream(self, seed: int) -> data.Stream:
-        kept = getattr(self, "_opened", None)
-        if kept is None or kept[0] != seed:
+        if self._opened is None or self._opened[0] != seed:
             self.close()
-            experiment = self.program.experiment
-            self._opened = kept = (
-                seed,
-                data.training_stream(
-                    self.program.train,
-                    seed=seed,
-                    batch_size=self.program.batch_size,
-                    workers=data.workers_of(experiment.data.workers),
-                    same=self.loop.overfit_batch,
-                ),
+            stream = data.training_stream(
+                self.program.train,
+                seed=seed,
+                batch_size=self.program.batch_size,
+                workers=data.workers_of(self.program.experiment.data.workers),
+                same=self.loop.overfit_batch,
             )
-        return kept[1]
+            self._opened = (seed, stream)
+        return self._opened[1]
 
     def close(self) -> None:
         """Lets go of the threads that read."""
-        if (kept := getattr(self, "_opened", None)) is not None:
-            kept[1].close()
-            self._opened = None
+        if self._opened is not None:
+            self._opened[1].close()
+        self._opened = None
 
     def _judge(self) -> None:
         """Whatever is due where the lanes stand: evaluation, the rule, the test of those that are done."""
@@ -228,11 +224,7 @@ class Pool:
         if not ends and one.step % self.loop.eval_every:
             return False
         one.curve.append((one.step, figures))
-        value = figures[self.loop.monitor]
-        if one.best is None or better(value, one.best, larger=self.larger):
-            one.best, one.best_step, one.waited = value, one.step, 0
-        else:
-            one.waited += 1
+        note_value(one, figures[self.loop.monitor], step=one.step, larger=self.larger)
         return ends or (self.loop.patience is not None and one.waited >= self.loop.patience)
 
     def _keep(self, view: PyTree, due: list[tuple[int, Progress]]) -> None:

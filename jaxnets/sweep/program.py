@@ -228,20 +228,17 @@ class Program:
 
     def _scored_all(self, view: tuple[PyTree, PyTree], numbers: Experiment, batches: PyTree, count: Any) -> PyTree:
         """The metric sums (lanes, batches, …) of the first `count` of these batches."""
-        axis = 1 if self.lanes else 0
 
         def batch(index: Any) -> PyTree:
             return jax.tree.map(lambda leaf: leaf[index], batches)
 
         shapes = jax.eval_shape(lambda: self._scored(view, numbers, batch(0)))
         most = len(jax.tree.leaves(batches)[0])
-        rows = jax.tree.map(lambda s: jnp.zeros((*s.shape[:axis], most, *s.shape[axis:]), s.dtype), shapes)
+        rows = jax.tree.map(lambda s: jnp.zeros((s.shape[0], most, *s.shape[1:]), s.dtype), shapes)
 
         def body(index: Any, rows: PyTree) -> PyTree:
             found = self._scored(view, numbers, batch(index))
-            return jax.tree.map(
-                lambda row, new: row.at[:, index].set(new) if axis else row.at[index].set(new), rows, found
-            )
+            return jax.tree.map(lambda row, new: row.at[:, index].set(new), rows, found)
 
         return jax.lax.fori_loop(0, count, body, rows)
 
@@ -359,7 +356,7 @@ class Program:
         batches, count = self._stacked[split]
         sums = jax.device_get(self._programs["score"](view, numbers, batches, self._count(count)))
         for index in range(count):
-            yield jax.tree.map(lambda leaf, at=index: leaf[:, at] if self.lanes else leaf[at], sums)
+            yield jax.tree.map(lambda leaf, at=index: leaf[:, at], sums)
 
     def _mask(self, mask: np.ndarray) -> Any:
         return self._put(mask if self.lanes else mask[0], PartitionSpec(_TRIAL) if self.lanes else PartitionSpec())

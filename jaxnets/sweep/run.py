@@ -301,8 +301,7 @@ class _Sweep:
             )
 
     def _rule(self, group: _Group) -> Rule:
-        admitted = group.admitted
-        total = min(admitted.total, admitted.experiment.loop.limit_steps or admitted.total)
+        total = group.admitted.last
         found = rule(
             self.begun.stopping,
             total=total,

@@ -22,12 +22,12 @@ from jaxnets.checkpoint import Checkpoints
 from jaxnets.config import Experiment
 from jaxnets.errors import Interrupted, NonFiniteError
 from jaxnets.files import write_atomically
-from jaxnets.loop import Notes, better
+from jaxnets.loop import Notes, note_value
 from jaxnets.run import environment
 from jaxnets.signals import Signals
 from jaxnets.step import larger_is_better, results
 from jaxnets.sweep.form import Chosen, Form, about, choose
-from jaxnets.sweep.program import Program, Slots
+from jaxnets.sweep.program import Slots
 from jaxnets.types import PyTree, TrainState
 
 _WORTH = 20.0  # seconds that all of them may take, from which on it is measured whether lanes are faster
@@ -48,7 +48,7 @@ def train_together(
 
     What cannot be lanes is left to `run`: members that stand at different steps, that may end at different ones
     (`loop.patience`), or whose data is read while they train. Raises Interrupted after a signal, with all saved;
-    NonFiniteError naming the member, with the others saved.
+    NonFiniteError naming the member; what was saved before stands.
     """
     first = next(iter(members.values()))
     why = _refusal(first) if form != "queue" else "asked for"
@@ -64,8 +64,8 @@ def train_together(
         if form == "lanes":
             say(f"one after the other: {why}")
         return False
-    chosen = choose(admitted, list(members.values()), form=form, lanes=None, waiting=len(members))
-    if chosen.form == "queue":
+    chosen = choose(admitted, list(members.values()), form=form, sums=True, waiting=len(members))
+    if chosen.form == "queue" or chosen.program.lanes < len(members):  # slower, or they do not fit all at once
         return False
     say(f"{len(members)} seeds at once, as lanes on {len(chosen.program.devices)} device(s): {chosen.why}")
     with _Together(admitted, members, folder, chosen, signals, say) as together:
@@ -122,14 +122,12 @@ class _Together:
     ) -> None:
         self.admitted, self.loop, self.task = admitted, admitted.experiment.loop, admitted.parts.task
         self.signals, self.say = signals, say
-        self.last = min(admitted.total, self.loop.limit_steps or admitted.total)
+        self.last = admitted.last
         self.larger = larger_is_better(self.task, self.loop.monitor)
         self.members = [_Member(one, folder / name, admitted, larger=self.larger) for name, one in members.items()]
-        devices = chosen.program.devices
-        lanes = -(-len(self.members) // len(devices)) * len(devices)
-        self.program = Program(admitted, lanes=lanes, devices=devices, sums=True)
-        lanes_of = [one.experiment for one in self.members] + [admitted.experiment] * (lanes - len(self.members))
-        self.numbers = self.program.numbers(lanes_of)
+        self.program = chosen.program
+        spare = [admitted.experiment] * (self.program.lanes - len(self.members))
+        self.numbers = self.program.numbers([one.experiment for one in self.members] + spare)
         self.step = 0
         rate = optim.learning_rate(admitted.experiment.optim, total_steps=admitted.total)
         self.rate = jax.jit(rate)
@@ -239,13 +237,10 @@ class _Together:
         seconds = time.perf_counter() - began
         values = {}
         for lane, member in enumerate(self.members):
-            figures, notes = results(self.task, sums[lane]), member.notes
+            figures = results(self.task, sums[lane])
             member.write({"step": self.step, "valid": figures, "time": {"seconds": seconds}})
-            values[lane] = value = figures[self.loop.monitor]
-            if notes.best is None or better(value, notes.best, larger=self.larger):
-                notes.best, notes.best_step, notes.waited = value, self.step, 0
-            else:
-                notes.waited += 1
+            values[lane] = figures[self.loop.monitor]
+            note_value(member.notes, values[lane], step=self.step, larger=self.larger)
         shown = ", ".join(f"{value:.4g}" for value in values.values())
         self.say(f"step {self.step}/{self.last}  valid {self.loop.monitor} {shown}")
         return values

@@ -35,7 +35,26 @@ def rungs(total: int, *, eta: int, least: int) -> tuple[int, ...]:
     return tuple(reversed(found))
 
 
-class SuccessiveHalving:
+class _Remembering:
+    """What all trials had at each rung, less being better; places that fall free go to new ones."""
+
+    refills = True
+
+    def __init__(self, rungs: Sequence[int], *, larger_is_better: bool) -> None:
+        self.rungs, self._sign = tuple(rungs), -1.0 if larger_is_better else 1.0
+        self._seen: dict[int, dict[int, float]] = defaultdict(dict)
+
+    def _entered(self, rung: int, values: dict[int, float]) -> dict[int, float]:
+        """All of a rung, with these values."""
+        self._seen[rung].update({number: self._sign * value for number, value in values.items()})
+        return self._seen[rung]
+
+    def remember(self, number: int, values: dict[int, float]) -> None:
+        for rung, value in values.items():
+            self._entered(rung, {number: value})
+
+
+class SuccessiveHalving(_Remembering):
     """ASHA: at each rung the best `1 / eta` of all that have come there go on; nobody waits for those that have not.
 
     Source: Li et al., "A System for Massively Parallel Hyperparameter Tuning", 2020. With many lanes at a rung at
@@ -46,21 +65,14 @@ class SuccessiveHalving:
     [0, 3]
     """
 
-    refills = True
-
     def __init__(self, rungs: Sequence[int], *, eta: int, larger_is_better: bool) -> None:
-        self.rungs, self.eta, self._sign = tuple(rungs), eta, -1.0 if larger_is_better else 1.0
-        self._seen: dict[int, dict[int, float]] = defaultdict(dict)
+        super().__init__(rungs, larger_is_better=larger_is_better)
+        self.eta = eta
 
     def decide(self, rung: int, values: dict[int, float]) -> set[int]:
-        seen = self._seen[rung]
-        seen.update({number: self._sign * value for number, value in values.items()})
+        seen = self._entered(rung, values)
         best = sorted(seen.items(), key=_placed)[: max(1, len(seen) // self.eta)]
         return set(values) - {number for number, _ in best}
-
-    def remember(self, number: int, values: dict[int, float]) -> None:
-        for rung, value in values.items():
-            self._seen[rung][number] = self._sign * value
 
 
 class Halving:
@@ -85,7 +97,7 @@ class Halving:
     def remember(self, number: int, values: dict[int, float]) -> None: ...
 
 
-class Median:
+class Median(_Remembering):
     """A trial ends where its value is worse than the median of what others had at the same step.
 
     Source: Golovin et al., "Google Vizier", 2017, §3.2.2, with the value itself in place of its running mean.
@@ -95,23 +107,12 @@ class Median:
     [3, 4, 5]
     """
 
-    refills = True
-
-    def __init__(self, rungs: Sequence[int], *, larger_is_better: bool) -> None:
-        self.rungs, self._sign = tuple(rungs), -1.0 if larger_is_better else 1.0
-        self._seen: dict[int, dict[int, float]] = defaultdict(dict)
-
     def decide(self, rung: int, values: dict[int, float]) -> set[int]:
-        seen = self._seen[rung]
-        seen.update({number: self._sign * value for number, value in values.items()})
+        seen = self._entered(rung, values)
         if len(seen) < _FIRST:
             return set()
         middle = statistics.median(seen.values())
         return {number for number in values if not seen[number] <= middle}
-
-    def remember(self, number: int, values: dict[int, float]) -> None:
-        for rung, value in values.items():
-            self._seen[rung][number] = self._sign * value
 
 
 class Population:
