@@ -27,11 +27,14 @@ Form = Literal["auto", "lanes", "queue"]
 MOST = 256  # lanes, unless the user asks for more
 _LONG_STEP = 0.01  # seconds: from here on a few lanes tell what many would do
 _FEW = 4  # lanes
-_PROBE_SECONDS = 0.1  # of one timing
+_FEW_ON_A_CPU = 16
+_PROBE_SECONDS = 0.03  # of one timing
 _CALL_SECONDS = 0.5  # of short trials, in a queue, that go into one call together
 _MOST_IN_A_CALL = 64  # of these
 _SLOW = 1e10  # FLOPs a second that even small matrices reach, to tell short trials before anything has run
-_WORTH = 1.5  # programs' time of compilation that the queued work must exceed before lanes are tried
+# Times of compilation that the queued work must exceed before lanes are tried, on a CPU and elsewhere: on a CPU they
+# save a third of the time at best, and two programs are compiled to know that.
+_WORTH_ON_A_CPU, _WORTH = 6.0, 1.5
 
 
 class Chosen(NamedTuple):
@@ -104,24 +107,38 @@ class _Choice:
             why = "asked for" if form == "queue" else "there is one trial"
             return self._chosen(self._queue(), None, None, why)
         queue = self._queue()
-        one = self._seconds(queue)
-        work, cost = one * self.waiting * self.admitted.total, _WORTH * queue.compile_seconds
-        if work < cost and not self.asked:
-            return self._chosen(queue, None, one, f"its {work:.1f} s of steps are not worth a second program")
-        if one > _LONG_STEP and self._most() > _FEW:
-            few = self._seconds(self._compiled(_FEW * len(self.devices), probe=True))
+        one, steps = self._seconds(queue), self.waiting * self.admitted.total
+        if one * steps < self._worth() * queue.compile_seconds and not self.asked:
+            return self._chosen(queue, None, one, f"its {one * steps:.1f} s of steps are not worth a second program")
+        if self._few(one) < self._most():
+            some = self._compiled(self._few(one))
+            few = self._seconds(some)
             if few >= one:
                 return self._chosen(queue, few, one, "a queued step is faster")
+            if (one - few) * steps < some.compile_seconds and not self.asked:
+                return self._chosen(queue, few, one, "lanes would save less time than they take to compile")
         many = self._lanes(self._most())
         each = self._seconds(many)
         if each < one:
             return self._chosen(many, each, one, "a step in lanes is faster")
         return self._chosen(queue, each, one, "a queued step is faster")
 
+    def _worth(self) -> float:
+        return _WORTH_ON_A_CPU if self._on_a_cpu() else _WORTH
+
+    def _on_a_cpu(self) -> bool:
+        return self.devices[0].platform == "cpu"
+
+    def _few(self, seconds: float) -> int:
+        """Lanes that tell what many would do, at a step of so many seconds: more are no faster where they compute."""
+        if seconds > _LONG_STEP:
+            return _FEW * len(self.devices)
+        return _FEW_ON_A_CPU if self._on_a_cpu() else self._most()
+
     def _chosen(self, program: Program, lanes: float | None, queue: float | None, why: str) -> Chosen:
-        before = program.compile_seconds
+        before = program.traced
         program.complete()
-        self.compiling += program.compile_seconds - before
+        self.compiling += program.traced - before
         return Chosen(program, lanes, queue, self.compiling, self.measuring, why)
 
     def _most(self) -> int:
@@ -133,7 +150,7 @@ class _Choice:
     def _lanes(self, lanes: int) -> Program:
         """The program for this many lanes, or half as many as long as they do not fit."""
         while True:
-            program = self._compiled(lanes, probe=True)
+            program = self._compiled(lanes)
             if program.bytes <= self.limit:
                 return program
             if self.asked or lanes <= len(self.devices):
@@ -152,15 +169,17 @@ class _Choice:
         in_memory = data.fits_on_device(self.admitted.experiment.data, self.admitted.train)
         return self._compiled(several if several > 1 and in_memory else 0, together=False)
 
-    def _compiled(self, lanes: int, *, together: bool = True, probe: bool = False) -> Program:
+    def _compiled(self, lanes: int, *, together: bool = True) -> Program:
+        """What trains of it; the rest follows for the form that is chosen."""
         devices = self.devices if together else self.devices[:1]
-        how = {"together": together, "devices": devices, "probe": probe, **self.measured}
-        program = Program(self.admitted, lanes=lanes, length=LONGEST, **how)
-        self.compiling += program.compile_seconds
+        program = Program(
+            self.admitted, lanes=lanes, together=together, devices=devices, length=LONGEST, probe=True, **self.measured
+        )
+        self.compiling += program.traced + program.wait()
         return program
 
     def _seconds(self, program: Program) -> float:
-        """Of one step of one trial: the median of three timings of some steps each, after one unheard."""
+        """Of one step of one trial: the median of three timings of some steps each, after two of one step."""
         began = time.perf_counter()
         lanes = max(program.lanes, 1)
         numbers = program.numbers([self.some[n % len(self.some)] for n in range(lanes)])

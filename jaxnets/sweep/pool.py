@@ -47,7 +47,7 @@ class Pool:
     """The lanes of a program and who is in them.
 
     judged:  the figure of the validation split that the rule looks at
-    seconds: that went into training and evaluating
+    seconds: that went into training and evaluating, and into waiting for what is still compiled
     """
 
     def __init__(self, program: Program, *, rule: Rule, judged: str, actions: Actions) -> None:
@@ -61,11 +61,12 @@ class Pool:
         self.slots: Any = None  # Slots, once there are trials
         self.numbers: Any = None
         self.seconds_a_step: float | None = None
-        self.seconds = {"training": 0.0, "evaluating": 0.0}
+        self.seconds = {"training": 0.0, "evaluating": 0.0, "compiling": 0.0}
         self._opened: tuple[int, data.Stream] | None = None  # the batches that are read, and their seed
 
     def run(self) -> list[Trial]:
         """Trains until no more trials come; of one that is stopped by `look`, the trials that were not finished."""
+        self._await("first", "advance")
         while True:
             self._fill()
             if not self._active():
@@ -75,6 +76,9 @@ class Pool:
                 return [one.trial for one in self.lanes if one is not None]
             self._stretch()
             self._judge()
+
+    def _await(self, *names: str) -> None:
+        self.seconds["compiling"] += self.program.wait(*names)
 
     def _active(self) -> list[tuple[int, Progress]]:
         return [(lane, one) for lane, one in enumerate(self.lanes) if one is not None]
@@ -91,7 +95,7 @@ class Pool:
         if not fresh.any():
             return
         self.numbers = self.program.numbers(self.experiments)
-        if fresh.all() or self.slots is None:
+        if self.slots is None or all(fresh[lane] for lane, _ in self._active()):
             self.slots = self.program.start(self.numbers)
         else:
             self.slots = self.program.refill(self.slots, self.numbers, fresh)
@@ -112,6 +116,7 @@ class Pool:
         self.experiments = [self.experiments[lane] for lane in index]
         self.lanes = [one for _, one in active] + [None] * (lanes - len(active))
         self.program, self.seconds_a_step = program, None
+        self._await()
         self.numbers = program.numbers(self.experiments)
 
     def _stretch(self) -> None:
@@ -187,6 +192,7 @@ class Pool:
         due = [(lane, one) for lane, one in self._active() if self._is_due(one)]
         if not due:
             return
+        self._await()
         began = time.perf_counter()
         view = self.program.view(self.slots, self.numbers)
         figures = self._figures(self.program.measure(self.slots, view, self.numbers), [lane for lane, _ in due])

@@ -11,7 +11,7 @@ import contextlib
 import functools
 import time
 from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -48,11 +48,13 @@ class Slots(NamedTuple):
 class Program:
     """The compiled functions of a structure, for `lanes` trials a call, or for one (`lanes` = 0).
 
+    They are traced at once and compiled in a thread, first what trains, so that training begins while the rest is
+    compiled; whoever calls one that is not ready waits.
+
     together: whether the trials of a call are vmapped; else they are trained one after the other
     figures:  what is measured of a trial; None = all that the task has
     sums:     whether the steps' own sums are given as well, for a log
     probe:    compile only what trains, to be measured; the rest follows when `complete` is called
-    bytes: what a device holds while it trains, as the compiler counts
     shared: lanes see the same batches, since these are read or are on the host; all must be at the same step
     """
 
@@ -68,7 +70,6 @@ class Program:
         length: int = LONGEST,
         probe: bool = False,
     ) -> None:
-        began = time.perf_counter()
         self.admitted, self.lanes, self.together, self.figures = admitted, lanes, together and lanes > 0, figures
         self.sums = sums or not self.lanes
         self.experiment, self.schema, self.train = admitted.experiment, admitted.schema, admitted.train
@@ -82,16 +83,36 @@ class Program:
         arrays = dict(self.train.arrays) if self.on_device else {}
         self.fixed = self._put((arrays, admitted.teacher), PartitionSpec())
         self._kept_batches: dict[str, list[PyTree]] = {}
-        self._programs: dict[str, Any] = {}
-        self._compile(evaluating=not probe)
-        self.compile_seconds = time.perf_counter() - began
+        self._compiling: dict[str, Future[tuple[Any, float]]] = {}
+        self._compiler = ThreadPoolExecutor(1, "jaxnets-compile")  # one at a time: XLA itself takes several threads
+        self.traced = 0.0  # seconds
+        self._compile(self._training())
+        if not probe:
+            self.complete()
 
     def complete(self) -> None:
-        """Compiles what a probe left out."""
+        """Begins to compile what a probe left out."""
+        if "score" not in self._compiling:
+            self._compile(self._evaluating())
+
+    def wait(self, *names: str) -> float:
+        """Waits until these programs, or all that were begun, are compiled; the seconds that it took."""
         began = time.perf_counter()
-        if "score" not in self._programs:
-            self._compile(training=False)
-        self.compile_seconds += time.perf_counter() - began
+        for name in names or list(self._compiling):
+            self._compiling[name].result()
+        return time.perf_counter() - began
+
+    @property
+    def compile_seconds(self) -> float:
+        """What it took to trace and to compile, as far as it is done."""
+        return self.traced + sum(one.result()[1] for one in self._compiling.values() if one.done())
+
+    @functools.cached_property
+    def bytes(self) -> int:
+        """What a device holds while it trains, as the compiler counts."""
+        memory = self._program("advance").memory_analysis()
+        state = sum(_nbytes(leaf) for leaf in jax.tree.leaves(self._slots))
+        return int(memory.temp_size_in_bytes if memory else 0) + state // len(self.devices) + _bytes(self.fixed)
 
     def like(self, *, lanes: int | None = None, devices: Sequence[Any]) -> Program:
         """The same for other devices, or another number of lanes."""
@@ -114,20 +135,20 @@ class Program:
         leaves = jax.tree.leaves(self.admitted.batch)
         return max(1, sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in leaves))
 
-    def _compile(self, *, training: bool = True, evaluating: bool = True) -> None:
-        """All programs: traced one after the other, compiled side by side."""
+    def _compile(self, lowered: Iterator[tuple[str, Any]]) -> None:
+        """Traces these programs, and has each compiled while the next is traced."""
+        began = time.perf_counter()
+        once = _ONCE if self.lanes and self.devices[0].platform == "cpu" else None  # alone: the bits of train
         with self._naming(), self._placing():
-            lowered = (self._training() if training else {}) | (self._evaluating() if evaluating else {})
-            once = _ONCE if self.lanes and self.devices[0].platform == "cpu" else None  # alone: the bits of train
-            options = {"first": once}
-            with ThreadPoolExecutor(len(lowered)) as pool:
-                compiled = pool.map(lambda name: lowered[name].compile(options.get(name)), lowered)
-                self._programs |= dict(zip(lowered, compiled, strict=True))
-        memory = self._programs["advance"].memory_analysis()
-        state = sum(_nbytes(leaf) for leaf in jax.tree.leaves(self._slots))
-        self.bytes = int(memory.temp_size_in_bytes if memory else 0) + state // len(self.devices) + _bytes(self.fixed)
+            for name, program in lowered:
+                options = once if name == "first" else None
+                self._compiling[name] = self._compiler.submit(_compiled, program, options)
+        self.traced += time.perf_counter() - began
 
-    def _training(self) -> dict[str, Any]:
+    def _program(self, name: str) -> Any:
+        return self._compiling[name].result()[0]
+
+    def _training(self) -> Iterator[tuple[str, Any]]:
         """What trains, lowered, in the order of how long it takes to compile."""
         lane, whole, each = PartitionSpec(_TRIAL), PartitionSpec(), PartitionSpec(None, _TRIAL)
         numbers, fixed = self._shapes(self.experiment), jax.tree.map(_shape, self.fixed)
@@ -136,24 +157,19 @@ class Program:
         rows, count = jax.tree.map(self._feed_shape, self._one_row()), jax.ShapeDtypeStruct((), jnp.int32)
         at = (lane, lane, whole, whole if self.shared else each, whole)
         advance = self._jit(self._block, at, (lane, each), donate=(0,))
-        return {
-            "advance": advance.lower(self._slots.train, numbers, fixed, rows, count),
-            "first": first.lower(numbers),
-        }
+        yield "advance", advance.lower(self._slots.train, numbers, fixed, rows, count)
+        yield "first", first.lower(numbers)
 
-    def _evaluating(self) -> dict[str, Any]:
+    def _evaluating(self) -> Iterator[tuple[str, Any]]:
         """What evaluates and keeps the best, lowered."""
         lane, numbers, slots = PartitionSpec(_TRIAL), self._shapes(self.experiment), self._slots
+        if not self.lanes:
+            yield "measure", jax.jit(self._measured).lower(slots.train, numbers, self._evaluation_shapes())
+        yield "view", self._jit(self._mapped(self._seen), (lane, lane), lane).lower(slots.train, numbers)
         keep = self._jit(_kept, (lane, lane, lane), lane, donate=(0,))
         self._select = keep  # compiled where a lane is refilled for the first time
-        alone = {}
-        if not self.lanes:
-            alone["measure"] = jax.jit(self._measured).lower(slots.train, numbers, self._evaluation_shapes())
-        return alone | {
-            "score": self._lowered_score(slots.best, numbers),
-            "view": self._jit(self._mapped(self._seen), (lane, lane), lane).lower(slots.train, numbers),
-            "keep": keep.lower(slots.best, slots.best, self._mask_shape()),
-        }
+        yield "keep", keep.lower(slots.best, slots.best, self._mask_shape())
+        yield "score", self._lowered_score(slots.best, numbers)
 
     def _lowered_score(self, view: PyTree, numbers: Any) -> Any:
         lane, whole = PartitionSpec(_TRIAL), PartitionSpec()
@@ -175,11 +191,15 @@ class Program:
         arrays, teacher = fixed
         batch = data.gather(arrays, row, window=self.train.window, stride=self.train.stride) if self.on_device else row
         train, sums = experiment_step(train, batch, numbers, schema=self.schema, teacher=teacher)
-        told = {"finite": sums["health"]["finite"]}
-        return train, told | {"sums": sums} if self.sums else told
+        if self.sums:
+            return train, {"finite": sums["health"]["finite"], "sums": sums}
+        return train, {"finite": jnp.isfinite(sums["metrics"]["loss"]["total"])}
 
     def _block(self, train: TrainState, numbers: Experiment, fixed: PyTree, feed: PyTree, count: Any) -> Any:
         """`count` steps of a feed: the state after them, and which of them were finite.
+
+        Lanes look at the loss of each step and at the params after the last, in place of all gradients of each step,
+        which takes up to a sixth of the time: a gradient that is not finite shows in the loss of the step after it.
 
         A trial alone gives all sums as well, though nobody reads them: without them XLA fuses the step in another way
         than that of `train`, which moves last bits (of schedule-free AdamW).
@@ -201,7 +221,10 @@ class Program:
             return train, jax.tree.map(lambda row, value: row.at[index].set(value), rows, told)
 
         rows = jax.tree.map(lambda leaf: jnp.zeros((self.length, *leaf.shape), leaf.dtype), told)
-        return jax.lax.fori_loop(0, count, body, (train, rows))
+        train, rows = jax.lax.fori_loop(0, count, body, (train, rows))
+        if not self.sums:
+            rows["finite"] = rows["finite"].at[count - 1].min(_all_finite(train.params, axes=train.step.ndim))
+        return train, rows
 
     def _told(self, step: Any, train: TrainState, *rest: Any) -> PyTree:
         """The shapes of what a step tells; where they are known without tracing it, it is traced once less."""
@@ -295,7 +318,7 @@ class Program:
 
     def start(self, numbers: Experiment) -> Slots:
         """Every lane before its first step."""
-        return self._programs["first"](numbers)
+        return self._program("first")(numbers)
 
     def refill(self, slots: Slots, numbers: Experiment, fresh: np.ndarray) -> Slots:
         """The lanes that are `fresh` (lanes,) before their first step, the others as they are."""
@@ -322,7 +345,7 @@ class Program:
         """`count` steps, and what they told, with the axes (length, lanes): `finite`, and `sums` if they are wanted."""
         spec = PartitionSpec(None, _TRIAL) if self.lanes and not self.shared else PartitionSpec()
         placed = self._put(feed, spec)
-        train, told = self._programs["advance"](slots.train, numbers, self.fixed, placed, self._count(count))
+        train, told = self._program("advance")(slots.train, numbers, self.fixed, placed, self._count(count))
         return slots._replace(train=train), told
 
     def blank_feed(self) -> PyTree:
@@ -333,11 +356,11 @@ class Program:
 
     def view(self, slots: Slots, numbers: Experiment) -> tuple[PyTree, PyTree]:
         """What evaluation looks at now."""
-        return self._programs["view"](slots.train, numbers)
+        return self._program("view")(slots.train, numbers)
 
     def keep(self, slots: Slots, view: tuple[PyTree, PyTree], better: np.ndarray) -> Slots:
         """`view` becomes the best of the lanes where it is `better`."""
-        return slots._replace(best=self._programs["keep"](slots.best, view, self._mask(better)))
+        return slots._replace(best=self._program("keep")(slots.best, view, self._mask(better)))
 
     def measure(self, slots: Slots, view: tuple[PyTree, PyTree], numbers: Experiment) -> Iterator[PyTree]:
         """The metric sums (lanes, …) of each batch of the validation split now, of which `view` is the view."""
@@ -345,16 +368,16 @@ class Program:
             yield from self.score(view, numbers, "valid")
             return
         for batch in self._placed("valid"):
-            yield jax.device_get(self._programs["measure"](slots.train, numbers, batch))
+            yield jax.device_get(self._program("measure")(slots.train, numbers, batch))
 
     def score(self, view: tuple[PyTree, PyTree], numbers: Experiment, split: str) -> Iterator[PyTree]:
         """The metric sums (lanes, …) of each batch of a split, on the host."""
         if self._stacked is None:
             for batch in self._placed(split):
-                yield jax.device_get(self._programs["score"](view, numbers, batch))
+                yield jax.device_get(self._program("score")(view, numbers, batch))
             return
         batches, count = self._stacked[split]
-        sums = jax.device_get(self._programs["score"](view, numbers, batches, self._count(count)))
+        sums = jax.device_get(self._program("score")(view, numbers, batches, self._count(count)))
         for index in range(count):
             yield jax.tree.map(lambda leaf, at=index: leaf[:, at], sums)
 
@@ -415,6 +438,12 @@ class Program:
         return jax.tree.map(_shape, next(iter(self._batches("valid"))))
 
 
+def _compiled(lowered: Any, options: dict[str, str] | None) -> tuple[Any, float]:
+    """(the program, the seconds that it took)."""
+    began = time.perf_counter()
+    return lowered.compile(options), time.perf_counter() - began
+
+
 def _shape(leaf: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype, sharding=getattr(leaf, "sharding", None))
 
@@ -425,6 +454,13 @@ def _nbytes(leaf: Any) -> int:
 
 def _bytes(tree: PyTree) -> int:
     return sum(_nbytes(leaf) for leaf in jax.tree.leaves(tree))
+
+
+def _all_finite(tree: PyTree, *, axes: int) -> Any:
+    """Whether all numbers are finite, over all axes but the first `axes`."""
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    found = [jnp.isfinite(leaf).all(axis=tuple(range(axes, leaf.ndim))) for leaf in leaves]
+    return functools.reduce(jnp.logical_and, found)
 
 
 def _kept(old: PyTree, new: PyTree, taken: Any) -> PyTree:

@@ -371,7 +371,7 @@ class _Sweep:
         key = (devices[0], lanes)
         if key not in group.smaller:
             group.smaller[key] = group.chosen.program.like(lanes=lanes, devices=devices)
-            self.record.spent["compiling"] += group.smaller[key].compile_seconds
+            self.record.spent["compiling"] += group.smaller[key].traced
         return group.smaller[key]
 
     def _ahead(self, group: _Group, free: int) -> int:

@@ -101,7 +101,8 @@ def test_who_is_stopped_is_replaced_and_nothing_is_compiled_again(monkeypatch):
             assert found[n].steps in judge.rungs and not found[n].figures
 
 
-def test_the_last_trials_move_to_a_smaller_program():
+def test_the_last_trials_move_to_a_smaller_program(monkeypatch):
+    monkeypatch.setattr(Program, "compile_seconds", 0.0)
     base = experiment(loop=loop(**SHORT))
     some = trials(base, **{"optim.lr": [0.01, 0.02, 0.003, 0.004, 0.03], "seed": list(range(5))})
     alone, _ = trained(base, some, lanes=4)
@@ -116,7 +117,6 @@ def test_the_last_trials_move_to_a_smaller_program():
         return Program(admit(base), lanes=lanes)
 
     program = Program(admit(base), lanes=4)
-    program.compile_seconds = 0.0
     actions = Actions(
         more, lambda done: found.update({o.trial.number: o for o in done}), lambda r: False, smaller=smaller
     )
