@@ -16,7 +16,7 @@ imports, so with reading the data, compiling and searching:
 Rows, by --only:
 
     mlp32, …, mlp256   the above
-    asha               64 wide: `stopping="asha"` against none; the same best result, in what share of the time?
+    asha64, asha256    `stopping="asha"` against none: the same best result, in what share of the time?
     cnn                64 trials of a small CNN on MNIST (JAXNETS_DATA): how often a program was compiled, which form
                        won, and what the choice took
     overhead           1,000 trials of almost no steps: what the engine costs a trial beside searcher and storage
@@ -25,7 +25,7 @@ Rows, by --only:
 A ratio is taken of each repeat; above 1 jaxnets is faster. On a machine that does other work as well the seconds of
 processors are the better measure: --clock cpu (of the process and of those it starts).
 
-    python experiments/sweep_benchmark.py [--repeats 3] [--only mlp32,asha] [--torch-python PATH] [--quick]
+    python experiments/sweep_benchmark.py [--repeats 3] [--only mlp32,asha64] [--torch-python PATH] [--quick]
 """
 
 # ruff: noqa: E402 (the allocator is set before jax is imported)
@@ -65,7 +65,8 @@ HAND = {
     "hand, bare": hand.bare,
 }
 WIDTHS = (32, 64, 128, 256)
-ROWS = (*(f"mlp{width}" for width in WIDTHS), "asha", "cnn", "overhead", "forms")
+HALVED = (64, 256)  # widths
+ROWS = (*(f"mlp{width}" for width in WIDTHS), *(f"asha{width}" for width in HALVED), "cnn", "overhead", "forms")
 Found = dict[str, Any]
 
 
@@ -206,27 +207,34 @@ def mlp(how: How, width: int) -> None:
         tell(one)
 
 
-def asha(how: How) -> None:
+def asha(how: How, width: int) -> None:
     """Early stopping against none: what it takes, and what it finds."""
-    work = how.work(width=64)
-    every = max(1, work.steps // 30)
+    work = how.work(width=width)
 
     def ran(seed: int, stopping: str) -> Found:
-        return run("jaxnets", dataclasses.replace(work, seed=seed), how, stopping=stopping, eval_every=every)
+        return run("jaxnets", dataclasses.replace(work, seed=seed), how, stopping=stopping)
 
     found = turns({how: partial(ran, stopping=how) for how in ("none", "asha")}, how.repeats)
-    print(f"  {work.trials} trials of {work.steps} steps, looked at every {every}")
+    print(f"  {work.trials} trials of {work.steps} steps")
     for stopping, each in found.items():
         bests = [one["best"] for one in each]
-        print(f"  {stopping:4} {spread([one['seconds'][how.clock] for one in each])} s; best valid nll "
+        print(f"  {stopping:4} {spread([one['seconds'][how.clock] for one in each])} s, of them at work "
+              f"{spread([at_work(one) for one in each])}; best valid nll "
               f"{spread([best.valid_nll for best in bests])}, its test accuracy "
               f"{spread([best.test_accuracy for best in bests])}")  # fmt: skip
     pairs = list(zip(found["asha"], found["none"], strict=True))
     shares = [short["seconds"][how.clock] / whole["seconds"][how.clock] for short, whole in pairs]
+    worked = [at_work(short) / at_work(whole) for short, whole in pairs]
     worse = [short["best"].valid_nll - whole["best"].valid_nll for short, whole in pairs]
-    print(f"  share of the time: {spread(shares)}; its best nll is higher by {interval(worse)}")
+    print(f"  share of the time: {spread(shares)}, of that at work: {spread(worked)}; its best nll is higher by "
+          f" {interval(worse)}")  # fmt: skip
     for each in found.values():
         tell(each[-1])
+
+
+def at_work(one: Found) -> float:
+    """Wall seconds that went into training and evaluating: without compiling."""
+    return one["sweep"]["training"] + one["sweep"]["evaluating"]
 
 
 def cnn(how: How) -> None:
@@ -263,7 +271,7 @@ def tell(one: Found) -> None:
     parts = ", ".join(f"{name} {seconds:.2f}" for name, seconds in sweep.items() if name != "wall")
     whole = one["seconds"]
     print(f"  jaxnets: {sweep['wall']:.2f} s wall ({whole['wall']:.2f} with all, {whole['cpu']:.2f} of CPU): {parts}; "
-          f"engine {1000 * sweep['engine'] / trials:.2f} ms a trial; {one['failed']} failed")  # fmt: skip
+          f"engine {1000 * sweep['engine'] / trials:.2f} ms a trial; {one['failed']} did not end")  # fmt: skip
     large = [seconds for seconds in one["compiled"] if seconds > 0.1]
     print(f"    {len(large)} programs of more than 0.1 s compiled ({sum(large):.2f} s), {len(one['compiled'])} in all; "
           f"the choice took {100 * sweep['measuring'] / max(sweep['wall'], 1e-9):.1f} % of the wall")  # fmt: skip
@@ -317,7 +325,8 @@ def main() -> None:
     if how.torch is None:
         print("without torch: give --torch-python for its rows")
     rows = {f"mlp{width}": partial(mlp, width=width) for width in WIDTHS}
-    rows |= {"asha": asha, "cnn": cnn, "overhead": overhead, "forms": forms}
+    rows |= {f"asha{width}": partial(asha, width=width) for width in HALVED}
+    rows |= {"cnn": cnn, "overhead": overhead, "forms": forms}
     for name in given.only.split(","):
         print(name, flush=True)
         rows[name](how)

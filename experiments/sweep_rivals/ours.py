@@ -15,15 +15,15 @@ from jaxnets.tasks import Classification
 from sweep_rivals.work import LABEL_SMOOTHING, LR, SEED, WEIGHT_DECAY, Outcome, Work
 
 
-def experiment(work: Work, *, model: str = "mlp", eval_every: int | None = None) -> Experiment:
-    """A trial of the work as a config; looked at on valid at the end alone, or every so many steps."""
+def experiment(work: Work, *, model: str = "mlp") -> Experiment:
+    """A trial of the work as a config; looked at on valid at the end alone."""
     whole = Experiment(
         data=work.data,
         model=MLP(widths=(work.width, work.width), activation="relu"),
         task=Classification(label_smoothing=0.1),
         optim=AdamW(lr=1e-3, weight_decay=0.01, schedule=Constant()),
         loop=Loop(
-            steps=work.steps, log_every=work.steps, eval_every=eval_every or work.steps, save_every=10**6,
+            steps=work.steps, log_every=work.steps, eval_every=work.steps, save_every=10**6,
             monitor="nll", keep_best=False,
         ),
     )  # fmt: skip

@@ -105,7 +105,7 @@ class Pool:
         active = self._active()
         count = len(self.program.devices)
         lanes = max(-(-len(active) // count), 1) * count
-        if self.program.shared or 2 * lanes > len(self.lanes) or not self.seconds_a_step:
+        if self.program.shared or self.program.apart or 2 * lanes > len(self.lanes) or not self.seconds_a_step:
             return
         left = max(self.last - one.step for _, one in active)
         saved = left * self.seconds_a_step * (1 - lanes / len(self.lanes))
@@ -120,25 +120,37 @@ class Pool:
         self.numbers = program.numbers(self.experiments)
 
     def _stretch(self) -> None:
-        """Steps up to the first event of any lane, or as many as one call should take."""
+        """Steps up to the first event of any lane, or, of lanes apart, of each; or as many as a call should take."""
         active = self._active()
-        until = min(self._until(one) for _, one in active)
-        count = min(until, self.program.length)
-        if self.seconds_a_step:
-            count = max(1, min(count, int(_CALL_SECONDS / self.seconds_a_step)))
+        counts = np.zeros(len(self.lanes), int)
+        for lane, one in active:
+            counts[lane] = min(self._until(one), self._most_at_once(len(active)))
+        if not self.program.apart:
+            counts[:] = min(counts[lane] for lane, _ in active)
         began = time.perf_counter()
-        self.slots, told = self.program.advance(self.slots, self.numbers, self._feed(active, count), count)
-        finite = np.asarray(jax.device_get(told["finite"])).reshape(self.program.length, len(self.lanes))[:count]
+        given = counts if self.program.apart else int(counts[0])
+        self.slots, told = self.program.advance(self.slots, self.numbers, self._feed(active, counts), given)
+        finite = np.asarray(jax.device_get(told["finite"])).reshape(self.program.length, len(self.lanes))
         seconds = time.perf_counter() - began
         self.seconds["training"] += seconds
-        self.seconds_a_step = seconds / count
-        self._advanced(active, count, seconds, finite)
+        self.seconds_a_step = seconds / counts.mean()
+        self._advanced(active, counts, seconds, finite)
 
-    def _advanced(self, active: list[tuple[int, Progress]], count: int, seconds: float, finite: np.ndarray) -> None:
-        failed = []
+    def _most_at_once(self, active: int) -> int:
+        """Steps of each of the active lanes, at most."""
+        if not self.seconds_a_step:
+            return self.program.length
+        share = active / len(self.lanes) if self.program.apart else 1.0
+        return max(1, min(self.program.length, int(_CALL_SECONDS / (self.seconds_a_step * share))))
+
+    def _advanced(
+        self, active: list[tuple[int, Progress]], counts: np.ndarray, seconds: float, finite: np.ndarray
+    ) -> None:
+        failed, whole = [], sum(int(counts[lane]) for lane, _ in active)
         for lane, one in active:
-            one.seconds += seconds / len(active)
-            bad = np.flatnonzero(~finite[:, lane])
+            count = int(counts[lane])
+            one.seconds += seconds * count / whole
+            bad = np.flatnonzero(~finite[:count, lane])
             if bad.size and self.loop.nonfinite == "abort":
                 step = one.step + int(bad[0])
                 failed.append(self._outcome(lane, one, "failed", {}, why=f"step {step} is not finite", steps=step))
@@ -151,19 +163,20 @@ class Pool:
         ends += [rung for rung in self.rule.rungs if rung > one.step][:1]
         return min(ends) - one.step
 
-    def _feed(self, active: list[tuple[int, Progress]], count: int) -> PyTree:
-        """The rows of `count` steps: ids of each lane's own order, or the batches that all see."""
+    def _feed(self, active: list[tuple[int, Progress]], counts: np.ndarray) -> PyTree:
+        """The rows of so many steps: ids of each lane's own order, or the batches that all see."""
         program = self.program
         if program.on_device:
             rows = np.zeros((program.length, len(self.lanes), program.batch_size), np.int32)
-            known: dict[tuple[int, int], np.ndarray] = {}
+            known: dict[tuple[int, int, int], np.ndarray] = {}
             for lane, one in active:
-                key = (int(one.trial.experiment.seed), one.step)
+                key = (int(one.trial.experiment.seed), one.step, int(counts[lane]))
                 if key not in known:
-                    known[key] = program.ids(*key, count)
-                rows[:count, lane] = known[key]
+                    known[key] = program.ids(*key)
+                rows[: counts[lane], lane] = known[key]
             return rows if program.lanes else rows[:, 0]
-        first = active[0][1]
+        lane, first = active[0]
+        count = int(counts[lane])
         batches = self._stream(int(first.trial.experiment.seed))(list(range(first.step, first.step + count)))
         padded = [*batches, *batches[:1] * (program.length - count)]
         return jax.tree.map(lambda *leaves: np.stack(leaves), *padded)
@@ -195,7 +208,8 @@ class Pool:
         self._await()
         began = time.perf_counter()
         view = self.program.view(self.slots, self.numbers)
-        figures = self._figures(self.program.measure(self.slots, view, self.numbers), [lane for lane, _ in due])
+        lanes = [lane for lane, _ in due]
+        figures = self._figures(self.program.measure(self.slots, view, self.numbers, lanes), lanes)
         ended = {lane for lane, one in due if self._evaluated(lane, one, figures[lane])}
         self._keep(view, due)
         stopped = self._stopped(due, figures) - ended
@@ -206,7 +220,9 @@ class Pool:
             if lane in stopped
         ]
         if ended:
-            tests = self._figures(self.program.score(self.slots.best, self.numbers, "test"), sorted(ended))
+            tests = self._figures(
+                self.program.score(self.slots.best, self.numbers, "test", sorted(ended)), sorted(ended)
+            )
             done += [self._complete(lane, one, tests[lane]) for lane, one in due if lane in ended]
         self.seconds["evaluating"] += time.perf_counter() - began
         self.actions.done(done) if done else None

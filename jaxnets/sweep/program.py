@@ -52,6 +52,7 @@ class Program:
     compiled; whoever calls one that is not ready waits.
 
     together: whether the trials of a call are vmapped; else they are trained one after the other
+    apart:    the latter, of several trials a call, each of which takes its own number of steps
     figures:  what is measured of a trial; None = all that the task has
     sums:     whether the steps' own sums are given as well, for a log
     probe:    compile only what trains, to be measured; the rest follows when `complete` is called
@@ -71,7 +72,7 @@ class Program:
         probe: bool = False,
     ) -> None:
         self.admitted, self.lanes, self.together, self.figures = admitted, lanes, together and lanes > 0, figures
-        self.sums = sums or not self.lanes
+        self.apart, self.sums = lanes > 0 and not together, sums or not self.lanes
         self.experiment, self.schema, self.train = admitted.experiment, admitted.schema, admitted.train
         self.devices = list(devices or jax.local_devices()[:1])
         self.mesh = Mesh(np.array(self.devices), (_TRIAL,), axis_types=(AxisType.Auto,))
@@ -154,7 +155,7 @@ class Program:
         numbers, fixed = self._shapes(self.experiment), jax.tree.map(_shape, self.fixed)
         first = self._jit(self._mapped(self._first), (lane,), lane)
         self._slots: Slots = jax.eval_shape(first, numbers)
-        rows, count = jax.tree.map(self._feed_shape, self._one_row()), jax.ShapeDtypeStruct((), jnp.int32)
+        rows, count = jax.tree.map(self._feed_shape, self._one_row()), self._count_shape()
         at = (lane, lane, whole, whole if self.shared else each, whole)
         advance = self._jit(self._block, at, (lane, each), donate=(0,))
         yield "advance", advance.lower(self._slots.train, numbers, fixed, rows, count)
@@ -173,7 +174,7 @@ class Program:
 
     def _lowered_score(self, view: PyTree, numbers: Any) -> Any:
         lane, whole = PartitionSpec(_TRIAL), PartitionSpec()
-        batch, count = self._evaluation_shapes(), jax.ShapeDtypeStruct((), jnp.int32)
+        batch, count = self._evaluation_shapes(), self._count_shape()
         if self._stacked is None:
             return self._jit(self._scored, (lane, lane, whole), lane).lower(view, numbers, batch)
         return self._jit(self._scored_all, (lane, lane, whole, whole), lane).lower(view, numbers, batch, count)
@@ -204,10 +205,14 @@ class Program:
         A trial alone gives all sums as well, though nobody reads them: without them XLA fuses the step in another way
         than that of `train`, which moves last bits (of schedule-free AdamW).
         """
-        if self.lanes and not self.together:  # each lane for itself, so that its params stay in the cache
-            one = functools.partial(self._steps, self._step)
+        if self.apart:  # so that a lane's params stay in the cache
             rows = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 1, 0), feed)
-            train, told = jax.lax.map(lambda lane: one(lane[0], lane[1], fixed, lane[2], count), (train, numbers, rows))
+
+            def one(lane: Any) -> Any:
+                train, numbers, rows, count = lane
+                return self._steps(self._step, train, numbers, fixed, rows, count)
+
+            train, told = jax.lax.map(one, (train, numbers, rows, count))
             return train, told | {"finite": told["finite"].T}
         each = jax.vmap(self._step, in_axes=(0, 0, None, None if self.shared else 0)) if self.lanes else self._step
         return self._steps(each, train, numbers, fixed, feed, count)
@@ -236,14 +241,13 @@ class Program:
         return evaluation_params(build(numbers, self.schema).optimizer, train), train.state
 
     def _scored(self, view: tuple[PyTree, PyTree], numbers: Experiment, batch: PyTree) -> PyTree:
-        """The metric sums of one batch."""
+        """The metric sums of one batch, of all lanes."""
+        return self._mapped(lambda view, numbers: self._scored_one(view, numbers, batch))(view, numbers)
 
-        def one(view: tuple[PyTree, PyTree], numbers: Experiment) -> PyTree:
-            parts: Parts = build(numbers, self.schema)
-            measured = self.measured(parts.task)
-            return make_eval_step(parts.model, parts.task._replace(metrics=measured))(*view, batch)["metrics"]
-
-        return self._mapped(one)(view, numbers)
+    def _scored_one(self, view: tuple[PyTree, PyTree], numbers: Experiment, batch: PyTree) -> PyTree:
+        parts: Parts = build(numbers, self.schema)
+        measured = self.measured(parts.task)
+        return make_eval_step(parts.model, parts.task._replace(metrics=measured))(*view, batch)["metrics"]
 
     def _measured(self, train: TrainState, numbers: Experiment, batch: PyTree) -> PyTree:
         """As `train` measures: in one program from the train state, so that last bits are the same."""
@@ -251,19 +255,23 @@ class Program:
 
     def _scored_all(self, view: tuple[PyTree, PyTree], numbers: Experiment, batches: PyTree, count: Any) -> PyTree:
         """The metric sums (lanes, batches, …) of the first `count` of these batches."""
+        most = len(jax.tree.leaves(batches)[0])
 
         def batch(index: Any) -> PyTree:
             return jax.tree.map(lambda leaf: leaf[index], batches)
 
-        shapes = jax.eval_shape(lambda: self._scored(view, numbers, batch(0)))
-        most = len(jax.tree.leaves(batches)[0])
-        rows = jax.tree.map(lambda s: jnp.zeros((s.shape[0], most, *s.shape[1:]), s.dtype), shapes)
+        def lane(view: tuple[PyTree, PyTree], numbers: Experiment, count: Any) -> PyTree:
+            def body(index: Any, rows: PyTree) -> PyTree:
+                found = self._scored_one(view, numbers, batch(index))
+                return jax.tree.map(lambda row, new: row.at[index].set(new), rows, found)
 
-        def body(index: Any, rows: PyTree) -> PyTree:
-            found = self._scored(view, numbers, batch(index))
-            return jax.tree.map(lambda row, new: row.at[:, index].set(new), rows, found)
+            shapes = jax.eval_shape(self._scored_one, view, numbers, batch(0))
+            rows = jax.tree.map(lambda s: jnp.zeros((most, *s.shape), s.dtype), shapes)
+            return jax.lax.fori_loop(0, count, body, rows)
 
-        return jax.lax.fori_loop(0, count, body, rows)
+        if self.apart:
+            return jax.lax.map(lambda each: lane(*each), (view, numbers, count))
+        return jax.vmap(lane, in_axes=(0, 0, None))(view, numbers, count)
 
     def _mapped(self, function: Any) -> Any:
         if not self.lanes:
@@ -341,8 +349,11 @@ class Program:
         taken = jax.jit(lambda slots, lanes: jax.tree.map(lambda leaf: leaf[lanes], slots))(slots, lanes)
         return self._put(taken, spec) if len(self.devices) > 1 else taken
 
-    def advance(self, slots: Slots, numbers: Experiment, feed: PyTree, count: int) -> tuple[Slots, PyTree]:
-        """`count` steps, and what they told, with the axes (length, lanes): `finite`, and `sums` if they are wanted."""
+    def advance(self, slots: Slots, numbers: Experiment, feed: PyTree, count: Any) -> tuple[Slots, PyTree]:
+        """`count` steps, and what they told, with the axes (length, lanes): `finite`, and `sums` if they are wanted.
+
+        count: int, or of lanes apart one for each, (lanes,)
+        """
         spec = PartitionSpec(None, _TRIAL) if self.lanes and not self.shared else PartitionSpec()
         placed = self._put(feed, spec)
         train, told = self._program("advance")(slots.train, numbers, self.fixed, placed, self._count(count))
@@ -362,22 +373,29 @@ class Program:
         """`view` becomes the best of the lanes where it is `better`."""
         return slots._replace(best=self._program("keep")(slots.best, view, self._mask(better)))
 
-    def measure(self, slots: Slots, view: tuple[PyTree, PyTree], numbers: Experiment) -> Iterator[PyTree]:
+    def measure(
+        self, slots: Slots, view: tuple[PyTree, PyTree], numbers: Experiment, lanes: Sequence[int] | None = None
+    ) -> Iterator[PyTree]:
         """The metric sums (lanes, …) of each batch of the validation split now, of which `view` is the view."""
         if self.lanes:
-            yield from self.score(view, numbers, "valid")
+            yield from self.score(view, numbers, "valid", lanes)
             return
         for batch in self._placed("valid"):
             yield jax.device_get(self._program("measure")(slots.train, numbers, batch))
 
-    def score(self, view: tuple[PyTree, PyTree], numbers: Experiment, split: str) -> Iterator[PyTree]:
-        """The metric sums (lanes, …) of each batch of a split, on the host."""
+    def score(
+        self, view: tuple[PyTree, PyTree], numbers: Experiment, split: str, lanes: Sequence[int] | None = None
+    ) -> Iterator[PyTree]:
+        """The metric sums (lanes, …) of each batch of a split, on the host; where `lanes` are given, of these."""
         if self._stacked is None:
             for batch in self._placed(split):
                 yield jax.device_get(self._program("score")(view, numbers, batch))
             return
         batches, count = self._stacked[split]
-        sums = jax.device_get(self._program("score")(view, numbers, batches, self._count(count)))
+        counts: Any = count
+        if self.apart and lanes is not None:
+            counts = np.where(np.isin(np.arange(self.lanes), lanes), count, 0)
+        sums = jax.device_get(self._program("score")(view, numbers, batches, self._count(counts)))
         for index in range(count):
             yield jax.tree.map(lambda leaf, at=index: leaf[:, at], sums)
 
@@ -387,9 +405,11 @@ class Program:
     def _mask_shape(self) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((self.lanes,) if self.lanes else (), bool)
 
-    @functools.lru_cache(maxsize=64)  # noqa: B019 (a program lives as long as its sweep)
-    def _count(self, count: int) -> Any:
-        return self._put(np.int32(count), PartitionSpec())
+    def _count_shape(self) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((self.lanes,) if self.apart else (), jnp.int32)
+
+    def _count(self, count: Any) -> Any:
+        return self._put(np.broadcast_to(np.int32(count), self._count_shape().shape), PartitionSpec())
 
     @functools.cached_property
     def _stacked(self) -> dict[str, tuple[PyTree, int]] | None:

@@ -74,24 +74,26 @@ def same(first, second):
     return first.curve == second.curve and first.figures == second.figures
 
 
-def test_a_lane_that_diverges_leaves_the_others_their_bits():
+@pytest.mark.parametrize("together", [True, False])
+def test_a_lane_that_diverges_leaves_the_others_their_bits(together):
     base = experiment(loop=loop(**SHORT))
     seeds = [1, 2, 3, 4]
-    fine, _ = trained(base, trials(base, **{"optim.lr": [0.01] * 4, "seed": seeds}), lanes=4)
+    fine, _ = trained(base, trials(base, **{"optim.lr": [0.01] * 4, "seed": seeds}), lanes=4, together=together)
     some = trials(base, **{"optim.lr": [0.01, 1e30, 0.01, 0.01], "seed": seeds})
-    found, _ = trained(base, some, lanes=4)
+    found, _ = trained(base, some, lanes=4, together=together)
     assert found[1].state == "failed" and found[1].steps < 9 and "not finite" in found[1].why
     assert all(found[n].state == "complete" and same(found[n], fine[n]) for n in (0, 2, 3))
 
 
-def test_who_is_stopped_is_replaced_and_nothing_is_compiled_again(monkeypatch):
+@pytest.mark.parametrize("together", [True, False])  # else each lane takes its own number of steps
+def test_who_is_stopped_is_replaced_and_nothing_is_compiled_again(together):
     """Each trial that is not stopped ends as it would have alone, in whatever lane it began and whenever."""
     base = experiment(loop=loop(**SHORT))
     some = trials(base, **{"optim.lr": [0.01 / (n + 1) for n in range(7)], "seed": list(range(7))})
-    alone, _ = trained(base, some, lanes=2)
+    alone, _ = trained(base, some, lanes=2, together=together)
     judge = rule("asha", total=9, eta=2, least=2, larger_is_better=False)
     assert judge.rungs == (2, 4)
-    found, pool = trained(base, some, lanes=2, stopping=judge)
+    found, pool = trained(base, some, lanes=2, together=together, stopping=judge)
     states = [found[n].state for n in range(7)]
     assert states.count("pruned") >= 2 and states.count("complete") >= 1
     for n in range(7):
