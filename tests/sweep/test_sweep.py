@@ -69,6 +69,23 @@ def test_the_best_trial_is_a_run(tmp_path, monkeypatch):
         promoted("first", trial=9)
 
 
+def test_a_trial_that_changed_its_settings_is_promoted_with_those_that_its_values_come_from(tmp_path):
+    figures = swept(tmp_path, trials=8, space={"optim.lr": Log(1e-3, 1e-1)}, stopping="pbt", least=2)
+    changed = [one for one in figures["trials"] if one["first_settings"]]
+    assert changed and all(one["settings"] != one["first_settings"] for one in changed)
+    for one in figures["trials"]:
+        before = [change for change in one["history"] if change[0] < one["tested_step"]]
+        assert one["settings"] == (before[-1][2] if before else one["settings"])
+        assert bool(before) == (one in changed)
+        found, words = promoted(tmp_path, trial=one["number"])
+        assert float(found.optim.lr) == one["settings"]["optim.lr"]
+        assert ("the last ones from the start" in words) == bool(before)
+        assert all(str(step) in words.partition("after step")[2] for step, _, _ in before)
+    best = figures["trials"][figures["best"]["number"]]
+    assert figures["best"]["settings"] == best["settings"]
+    assert float(promoted(tmp_path)[0].optim.lr) == best["settings"]["optim.lr"]
+
+
 def test_shapes_make_groups_and_each_is_compiled_once(tmp_path):
     space = SPACE | {"model.widths": Choice("4", "8,8")}
     figures = swept(tmp_path, trials=8, space=space, form="lanes", lanes=2)
