@@ -2,6 +2,11 @@
 
 Optuna's storages number the trials of a study one after the other, whoever adds them and however many at once, and
 that is all that is needed for others to agree: claims are trials of a study of their own, and the lowest counts.
+
+A trial may itself be what ends its workers (out of memory, a segfault), and is not to do so for ever. Whoever has
+claimed a trial says when it begins to train it. After `TOGETHER` workers were lost that had begun it, it is trained
+alone, since only then is it known whose doing a loss is; after `ALONE` more it has failed. Its first worker, which has
+no claim, says nothing, so that a sweep in which nobody dies writes nothing more.
 """
 
 from __future__ import annotations
