@@ -45,6 +45,7 @@ def trial(number: int, one: dict[str, Any], random: np.random.Generator, *, step
         "number": number, "state": "complete", "settings": one, "values": [loss], "curve": curve, "steps": steps,
         "figures": {"valid": {"loss": loss, "accuracy": 1 - loss / 2}, "test": {"loss": loss * 1.05}},
         "tested_step": steps, "seconds": 0.3 + 0.05 * random.random(), "form": "lanes", "why": None, "parent": None,
+        "first_settings": None, "history": [],
         "worker": "host-1", "began": "2026-01-31T12:00:00+00:00",
     }  # fmt: skip
     absent = {"values": None, "figures": {}, "tested_step": None}

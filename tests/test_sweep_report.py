@@ -205,6 +205,16 @@ def test_the_page_carries_every_trial_and_every_curve(tmp_path):
     assert {chart["kind"] for chart in data["charts"]} == {"points", "curves", "rows"}
 
 
+def test_the_page_tells_where_settings_changed_on_the_way(tmp_path):
+    content = small({"a": "log(0.1,1)"}, [1.0, 2.0], [{"a": 0.2}, {"a": 0.5}])
+    write_page(str(sweeps.write(tmp_path, content)))
+    assert "changed after steps" not in (tmp_path / "sweep.html").read_text()
+    content["trials"][1]["history"] = [[1000, 0, {"a": 0.3}], [2000, 0, {"a": 0.5}]]
+    write_page(str(sweeps.write(tmp_path, content)))
+    page = (tmp_path / "sweep.html").read_text()
+    assert "changed after steps" in page and "1,000, 2,000" in page
+
+
 def test_names_and_reasons_cannot_break_the_page(tmp_path):
     content = small({"m.x": "choice(a,b)"}, [0.1, None], [{"m.x": "a"}, {"m.x": "</script><b>"}], name="<i>x</i>")
     content["trials"][1]["why"] = "</script><script>alert(1)</script>"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from jaxnets import config
 from jaxnets.config import Experiment
 from jaxnets.errors import UsageError, near
 from jaxnets.files import read_json
-from jaxnets.sweep.record import SWEEP
+from jaxnets.sweep.record import SWEEP, changes
 from jaxnets.sweep.space import apply
 
 
@@ -30,6 +30,7 @@ def folder_of(name: str | Path, *, home: Path = Path("sweeps")) -> Path:
 def promoted(name: str | Path, *, trial: int | None = None) -> tuple[Experiment, str]:
     """(the experiment of a trial, words for it); default: of the best one.
 
+    A trial of a population changed its settings on its way: the experiment has the last that its values come from.
     A config with functions of the user's own is read from its file again, which must be where it was and say the same.
     Raises UsageError if there is no such trial, ConfigError if the config file has changed.
     """
@@ -41,14 +42,26 @@ def promoted(name: str | Path, *, trial: int | None = None) -> tuple[Experiment,
             f"{objective['figure']} {value:.6g}"
             for objective, value in zip(figures["objectives"], chosen["values"], strict=True)
         )
-    return apply(_base(figures), chosen["settings"]), words
+    return apply(_base(figures), chosen["settings"]), words + _changed([change[0] for change in changes(chosen)])
+
+
+def _changed(steps: Sequence[int]) -> str:
+    """
+    >>> _changed([30, 60])
+    '; its settings changed 2 times, after steps 30, 60: this run trains with the last ones from the start'
+    """
+    if not steps:
+        return ""
+    times = "once, after step" if len(steps) == 1 else f"{len(steps)} times, after steps"
+    places = ", ".join(map(str, steps))
+    return f"; its settings changed {times} {places}: this run trains with the last ones from the start"
 
 
 def _chosen(figures: dict[str, Any], trial: int | None, name: Any) -> dict[str, Any]:
     if trial is None:
         if figures["best"] is None:
             raise UsageError(f"no trial of {name} was completed, so that none is the best; give one with --trial N")
-        return figures["best"]
+        trial = figures["best"]["number"]
     found = [one for one in figures["trials"] if one["number"] == trial]
     if not found:
         raise UsageError(f"{name} has no trial {trial}; give 0 to {len(figures['trials']) - 1}")

@@ -174,13 +174,29 @@ def _front(records: Sequence[Any], objectives: Sequence[Objective]) -> list[int]
     ]
 
 
+def changes(trial: Mapping[str, Any]) -> list[Any]:
+    """The part of a trial's history that its values come from: up to the step that was tested, and all without values.
+
+    >>> history = [[10, 4, {"optim.lr": 0.1}], [20, 7, {"optim.lr": 0.2}]]
+    >>> changes({"history": history, "values": [0.5], "tested_step": 20})
+    [[10, 4, {'optim.lr': 0.1}]]
+    """
+    history = trial.get("history") or []
+    until = trial["tested_step"] if trial["values"] else math.inf
+    return [change for change in history if change[0] < until]
+
+
 def _shown(record: Any) -> dict[str, Any]:
-    """A trial as the file has it."""
+    """A trial as the file has it, with the settings that its values come from."""
     told = dict(record.attributes)
+    first = dict(record.settings)
+    changed = changes({"tested_step": None, "values": record.values} | told)
     return {
         "number": record.number,
         "state": record.state,
-        "settings": dict(record.settings),
+        "settings": dict(changed[-1][2]) if changed else first,
+        "first_settings": first if changed else None,
+        "history": told.get("history") or [],
         "values": record.values,
         "figures": told.get("figures") or {},
         "curve": told.get("curve") or [],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import itertools
 import random
 import threading
 import time
@@ -42,6 +43,7 @@ _AHEAD_SECONDS = 1.0  # of work that a queue takes from the storage at once
 _AHEAD = 64  # trials, at most
 _BATCH_SHARE = 16  # a searcher that learns is asked for at most this part of the sweep at once
 _TOLD_SECONDS = 0.5  # for which results may wait for others to be written with them
+_FIRST = 8  # trials of a structure that count as begun while its program is compiled and measured
 _LANES: Form = "lanes"
 _QUEUE: Form = "queue"
 _LOOK_SECONDS = 2.0  # between two looks at the other workers, and two writings of sweep.json
@@ -213,6 +215,7 @@ class _Sweep:
         if not group.pools:
             if len(group.waiting) < self._batch():
                 self._ask(self._batch() - len(group.waiting))
+            self.study.begin(trial.number for trial in itertools.islice(group.waiting, _FIRST))
             self._choose(group, form=_LANES if self.begun.stopping == "pbt" else self.given["form"])
         pools, before = group.pools, [dict(pool.seconds) for pool in group.pools]
         try:
@@ -232,7 +235,8 @@ class _Sweep:
         """The pool of a group's lanes, or of its queue one for each device that this process has."""
         assert group.chosen is not None
         first, rule = group.chosen.program, self._rule(group)
-        devices = [] if first.together else [one for one in jax.local_devices() if one not in first.devices]
+        queued = not first.together and self.study.alone is None
+        devices = [one for one in jax.local_devices() if queued and one not in first.devices]
         began = time.perf_counter()
         with ThreadPoolExecutor(len(devices) or 1) as threads:
             programs = [first, *threads.map(lambda device: first.like(devices=[device]), devices)]
@@ -262,13 +266,14 @@ class _Sweep:
                 one.result()
 
     def _choose(self, group: _Group, *, form: Form, lanes: int | None = None) -> None:
-        """Gives a group its program and its pools."""
+        """Gives a group its program and its pools; a trial that may end its worker gets no more than its own."""
+        alone = self.study.alone is not None
         group.chosen = choose(
             group.admitted,
             [trial.experiment for trial in group.waiting],
-            form=form,
+            form=_QUEUE if alone else form,
             lanes=lanes or self.given["lanes"],
-            waiting=self._batch(),
+            waiting=1 if alone else self._batch(),
             figures=self._figures(group.admitted),
         )
         group.told = self.record.chosen(group.chosen, group.settings)
@@ -337,6 +342,7 @@ class _Sweep:
             if len(group.waiting) < free and others < max(free, ahead):
                 self._ask(ahead - len(group.waiting))
             taken = [group.waiting.popleft() for _ in range(min(free, len(group.waiting)))]
+            self.study.begin(trial.number for trial in taken)
             group.told["trials"] += len(taken)
             place = ", ".join(map(str, devices))
             group.told["devices"][place] = group.told["devices"].get(place, 0) + len(taken)
@@ -390,6 +396,8 @@ class _Sweep:
                 self._admit(asked)
             except (ConfigError, DataError) as error:
                 self.study.tell(asked.number, "failed", attributes={"why": str(error), "worker": self.worker})
+            if asked.number == self.study.alone:
+                self.say(f"trial {asked.number} is trained alone: workers were lost again and again while they had it")
 
     def _admit(self, asked: Asked) -> None:
         """Ranges were checked at their ends, so that only what is new in structure is checked again."""

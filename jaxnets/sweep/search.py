@@ -2,7 +2,7 @@
 
 A worker asks for as many trials as it can train at once and tells what came of them. Any number of workers share a
 storage. A trial is one worker's; when its worker is gone, the next that asks gets it, with its number and settings.
-Who gets it is decided by the storage: each that would have it adds a claim, and the first claim counts.
+Who gets it is decided by the storage: each that would have it adds a claim, and the first claim counts (`claims`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 from jaxnets.errors import UsageError, near
 from jaxnets.sweep import draws
 from jaxnets.sweep import space as spaces
-from jaxnets.sweep.claims import Claims
+from jaxnets.sweep.claims import ALONE, TOGETHER, Claims
 from jaxnets.sweep.space import Choice, Space, active, ordered
 from jaxnets.sweep.storage import Storage, needed, open_storage, quiet, told
 from jaxnets.sweep.workers import Beats, is_dead, this_process
@@ -67,6 +67,14 @@ class Record(NamedTuple):
     settings: dict[str, Any]
     values: list[float] | None
     attributes: dict[str, Any]
+
+
+class _Orphan(NamedTuple):
+    """A trial whose worker is gone."""
+
+    trial: Any  # Optuna's
+    claim: int  # the number of the claim that would have it
+    lost: int  # workers that were lost while they trained it
 
 
 class Study:
@@ -129,6 +137,7 @@ class Study:
         self._depth = 0
         self._ids: dict[int, int] = {}  # number -> Optuna's id, of the trials that this worker was given
         self._claimed: set[int] = set()  # those of them that were another's before
+        self._alone: int | None = None  # the last trial that this worker was given alone
         self._points = draws.grid(space) if searcher == "grid" else None
         self._grid_from = 0  # the number of the grid's first trial
         self._names: dict[str, str] = {}  # path -> name in the storage
@@ -138,17 +147,29 @@ class Study:
     def ask(self, count: int) -> list[Asked]:
         """Up to `count` trials that nobody else has: of workers that are gone, waiting ones, then new ones.
 
-        Fewer, or none, once the wanted number is reached or a grid is used up.
+        Fewer, or none, once the wanted number is reached or a grid is used up. A trial with which workers were lost
+        again and again comes last and alone: see `alone`.
         """
         asked: list[Asked] = []
         with self._at_work():
             self._sign_of_life()
-            while len(asked) < count:
+            while len(asked) < count and self.alone is None:
                 more = self._ask(count - len(asked), count)
                 if not more:
                     break
                 asked += more
         return asked
+
+    @property
+    def alone(self) -> int | None:
+        """The trial that this worker has and must train alone; until it is told, no other can be asked for."""
+        return self._alone if self._alone in self._ids else None
+
+    def begin(self, numbers: Iterable[int]) -> None:
+        """Notes that trials are begun, where others had them before: who is lost with them counts against them."""
+        if again := self._claimed.intersection(numbers):
+            with self._at_work(), self._storage.batch():
+                Claims(self._storage.optuna, self.name).begin(sorted(again), self.worker)
 
     def tell(
         self,
@@ -328,10 +349,12 @@ class Study:
         trials, limit = self._trials(), self._limit()
         number = len(trials) - 1
         trials = [one for one in trials if one.state is TrialState.RUNNING or one.state is TrialState.WAITING]
-        for trial, claim in self._orphans(trials):
-            if self._claims.add(trial.number, claim, self.worker):
-                self._claimed.add(trial.number)
-                yield trial
+        orphans = self._orphans(trials)
+        for one in orphans:
+            if one.lost >= TOGETHER + ALONE:
+                self._give_up(one)
+            elif one.lost < TOGETHER and self._claim(one):
+                yield one.trial
         for trial in trials:
             if trial.state is TrialState.WAITING and trial.number < limit and self._take(trial):
                 yield trial
@@ -342,6 +365,23 @@ class Study:
                 self._put_back(trial)
             else:
                 yield trial
+        suspects = [one for one in orphans if TOGETHER <= one.lost < TOGETHER + ALONE]
+        for one in sorted(suspects, key=lambda one: one.lost):
+            if not self._ids and self._claim(one):
+                self._alone = one.trial.number
+                self._claims.begin([one.trial.number], self.worker)
+                yield one.trial
+
+    def _claim(self, orphan: _Orphan) -> bool:
+        if not self._claims.add(orphan.trial.number, orphan.claim, self.worker):
+            return False
+        self._claimed.add(orphan.trial.number)
+        return True
+
+    def _give_up(self, orphan: _Orphan) -> None:
+        if self._claim(orphan):
+            why = f"{ALONE} workers were lost while they trained this trial alone, and {TOGETHER} before among others"
+            self._tell(Told(orphan.trial.number, "failed", None, {"why": why, "worker": self.worker}))
 
     def _limit(self) -> int | float:
         """The number of trials after which there are no more."""
@@ -394,16 +434,24 @@ class Study:
 
     # -- workers
 
-    def _orphans(self, trials: Sequence[Any]) -> list[tuple[Any, int]]:
-        """The trials of workers that are gone, with the number of the claim that would have each."""
+    def _orphans(self, trials: Sequence[Any]) -> list[_Orphan]:
+        """The trials of workers that are gone."""
         running = [trial for trial in trials if trial.state.name == "RUNNING" and trial.number not in self._ids]
         if not running:
             return []
-        self._claims = Claims(self._storage.optuna, self.name)
-        owners = [self._claims.owner(trial.number, trial.user_attrs.get(_WORKER)) for trial in running]
+        claims = self._claims = Claims(self._storage.optuna, self.name)
+        owners = [claims.owner(trial.number, trial.user_attrs.get(_WORKER)) for trial in running]
         signs = self._attributes()
         gone = {worker for worker in {worker for worker, _ in owners} if self._is_gone(worker, signs)}
-        return [(t, claimed + 1) for t, (worker, claimed) in zip(running, owners, strict=True) if worker in gone]
+        return [
+            _Orphan(trial, claimed + 1, self._lost(claims.begun(trial.number), signs))
+            for trial, (worker, claimed) in zip(running, owners, strict=True)
+            if worker in gone
+        ]
+
+    def _lost(self, workers: Iterable[str], signs: Mapping[str, Any]) -> int:
+        """How many of these are not known to have ended as they should."""
+        return sum(one != self.worker and not signs[f"{_WORKER}:{one}"]["left"] for one in workers)
 
     def _is_gone(self, worker: str | None, signs: Mapping[str, Any]) -> bool:
         sign = signs.get(f"{_WORKER}:{worker}")

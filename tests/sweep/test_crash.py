@@ -10,7 +10,7 @@ import pytest
 
 from jaxnets.errors import CheckpointError, UsageError
 from jaxnets.sweep import journal, workers
-from jaxnets.sweep.claims import Claims
+from jaxnets.sweep.claims import ALONE, TOGETHER, Claims
 from jaxnets.sweep.journal import Journal
 from jaxnets.sweep.search import Objective, Study, Told
 from jaxnets.sweep.space import Log, Range
@@ -195,11 +195,72 @@ def test_of_those_that_find_a_dead_worker_one_goes_on_with_its_trial(tmp_path, s
     stale = second._orphans(second._trials())
     claimed = first.ask(9)
     assert claimed == lost and len(stale) == 2
-    assert not any(second._claims.add(trial.number, number, second.worker) for trial, number in stale)
+    assert not any(second._claims.add(one.trial.number, one.claim, second.worker) for one in stale)
     assert second.ask(9) == []
     first.close()
     assert [one.number for one in second.ask(9)] == [0, 1, 2]  # twice orphaned, and one of its own
     assert len(second.records()) == 3
+
+
+def lose_workers(where, moment, *, most=60):
+    """Starts workers, of which each is lost when `moment(numbers, has it one alone?)`; how many, until one is whole."""
+
+    def work():
+        study = opened(where)
+        while asked := study.ask(4):
+            numbers = [one.number for one in asked]
+            study.begin(numbers)
+            if moment(numbers, study.alone is not None):
+                os.kill(os.getpid(), signal.SIGKILL)
+            tell(study, asked)
+
+    for count in range(most):
+        process = forked(work)
+        process.join()
+        if process.exitcode == 0:
+            return count
+    raise AssertionError(f"{most} workers were lost")
+
+
+def test_a_trial_that_ends_its_workers_fails_and_nothing_else_does(tmp_path):
+    where = tmp_path / "study.journal"
+    opened(where).want(10)
+    lost = lose_workers(where, lambda numbers, alone: 2 in numbers)
+    assert lost == 1 + TOGETHER + ALONE  # the first one's word is not asked for
+    records = opened(where).records()
+    assert [one.number for one in records if one.state != "complete"] == [2]
+    assert records[2].state == "failed" and "3 workers were lost" in records[2].attributes["why"]
+
+
+def test_who_kills_a_sweep_again_and_again_makes_no_trial_fail(tmp_path):
+    """In their first three beginnings all four are lost at once, and then each twice while it is alone."""
+    where = tmp_path / "study.journal"
+    opened(where).want(4)
+    ends, kills = tmp_path / "kills", 1 + TOGETHER + 4 * (ALONE - 1)
+
+    def killed(numbers, alone):
+        with ends.open("a") as file:
+            file.write(f"{numbers} {alone}\n")
+        return len(ends.read_text().splitlines()) <= kills
+
+    assert lose_workers(where, killed) == kills
+    assert [one.state for one in opened(where).records()] == ["complete"] * 4
+    begun = ends.read_text().splitlines()
+    assert begun[:3] == ["[0, 1, 2, 3] False"] * 3
+    assert begun[3:11] == [f"[{number}] True" for number in (0, 1, 2, 3)] * 2
+
+
+def test_workers_that_are_told_to_end_or_had_not_begun_a_trial_do_not_count_against_it(tmp_path):
+    where = tmp_path / "study.journal"
+    opened(where).want(3)
+    for _ in range(4):
+        with opened(where) as study:
+            study.begin(one.number for one in study.ask(3))
+    for _ in range(4):
+        process = forked(lambda: (opened(where).ask(3), os.kill(os.getpid(), signal.SIGKILL)))
+        process.join()
+    study = opened(where)
+    assert len(study.ask(3)) == 3 and study.alone is None
 
 
 def test_claims_are_in_the_order_of_the_storage(tmp_path):

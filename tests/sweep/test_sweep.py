@@ -1,5 +1,6 @@
 """A sweep from the first trial to the last: continued, extended, stopped, shared, refused, promoted."""
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -11,7 +12,9 @@ from small import experiment, loop
 
 from jaxnets.errors import ConfigError, UsageError
 from jaxnets.run import run
-from jaxnets.sweep import Choice, Log, Range, Uniform, sweep
+from jaxnets.sweep import Choice, Log, Range, Uniform, search, sweep
+from jaxnets.sweep import run as engine
+from jaxnets.sweep.pool import Pool
 from jaxnets.sweep.promotion import promoted
 
 SHORT = {"steps": 9, "log_every": 3, "eval_every": 3, "save_every": 9, "dispatch": "block"}
@@ -67,6 +70,85 @@ def test_the_best_trial_is_a_run(tmp_path, monkeypatch):
         promoted("frist")
     with pytest.raises(UsageError, match="has no trial 9"):
         promoted("first", trial=9)
+
+
+def test_a_trial_that_changed_its_settings_is_promoted_with_those_that_its_values_come_from(tmp_path):
+    figures = swept(tmp_path, trials=8, space={"optim.lr": Log(1e-3, 1e-1)}, stopping="pbt", least=2)
+    changed = [one for one in figures["trials"] if one["first_settings"]]
+    assert changed and all(one["settings"] != one["first_settings"] for one in changed)
+    for one in figures["trials"]:
+        before = [change for change in one["history"] if change[0] < one["tested_step"]]
+        assert one["settings"] == (before[-1][2] if before else one["settings"])
+        assert bool(before) == (one in changed)
+        found, words = promoted(tmp_path, trial=one["number"])
+        assert float(found.optim.lr) == one["settings"]["optim.lr"]
+        assert ("the last ones from the start" in words) == bool(before)
+        assert all(str(step) in words.partition("after step")[2] for step, _, _ in before)
+    best = figures["trials"][figures["best"]["number"]]
+    assert figures["best"]["settings"] == best["settings"]
+    assert float(promoted(tmp_path)[0].optim.lr) == best["settings"]["optim.lr"]
+
+
+class Died(BaseException):
+    """In place of the death of this process."""
+
+
+@pytest.fixture
+def deaths(monkeypatch):
+    """Where trial 1 ends the process: with how many trials beside it. Programs are compiled once for all tests here."""
+    where, found = ["compiling"], []
+
+    def die(moment, trials):
+        if moment == where[0] and any(one.number == 1 for one in trials):
+            found.append(len(trials))
+            raise Died
+
+    def choose_dying(own, group, real=engine._Sweep._choose, **how):
+        die("compiling", group.waiting)
+        real(own, group, **how)
+
+    def advance_dying(pool, active, *given, real=Pool._advanced):
+        die("training", [one.trial for _, one in active])
+        real(pool, active, *given)
+
+    def choose_once(*given, form, waiting, real=engine.choose, **how):
+        key = (form, waiting)
+        PROGRAMS[key] = PROGRAMS.get(key) or real(*given, form=form, waiting=waiting, **how)
+        return PROGRAMS[key]
+
+    monkeypatch.setattr(engine._Sweep, "_choose", choose_dying)
+    monkeypatch.setattr(Pool, "_advanced", advance_dying)
+    monkeypatch.setattr(engine, "choose", choose_once)
+    monkeypatch.setattr(search, "is_dead", lambda process: True)  # of the others, which were this process
+    return where, found
+
+
+PROGRAMS = {}
+
+
+def swept_to_the_end(folder, found):
+    said, figures = [], {}
+    while not figures and len(found) < 9:
+        with contextlib.suppress(Died):
+            figures = swept(folder, trials=4, form="lanes", lanes=4, say=said.append)
+    return figures, said
+
+
+def test_a_sweep_ends_although_one_of_its_trials_ends_every_process(tmp_path, monkeypatch, deaths):
+    where, found = deaths
+    where[0] = "training"
+    monkeypatch.setattr(engine, "_FIRST", 0)  # what counts is that they were begun
+    figures, said = swept_to_the_end(tmp_path, found)
+    assert found == [4, 4, 4, 1, 1, 1] and sum("trial 1 is trained alone" in line for line in said) == 3
+    assert [one["state"] for one in figures["trials"]] == ["complete", "failed", "complete", "complete"]
+    assert "workers were lost" in figures["trials"][1]["why"]
+
+
+def test_lanes_that_end_every_process_when_they_are_compiled_give_way_to_a_queue(tmp_path, deaths):
+    _, found = deaths
+    figures, _ = swept_to_the_end(tmp_path, found)
+    assert found == [4, 4, 4]
+    assert all(one["state"] == "complete" and one["form"] == "queue" for one in figures["trials"])
 
 
 def test_shapes_make_groups_and_each_is_compiled_once(tmp_path):

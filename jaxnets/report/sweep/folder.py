@@ -144,7 +144,7 @@ def _sweep(folder: Path, written: Any) -> Sweep:
 
 def _trial(trial: dict[str, Any]) -> dict[str, Any]:
     """A trial with everything that the page looks for in its place."""
-    absent = {"values": None, "figures": {}, "curve": [], "seconds": None, "why": None}
+    absent = {"values": None, "figures": {}, "curve": [], "seconds": None, "why": None, "history": []}
     filled = absent | {key: value for key, value in trial.items() if value is not None}
     if not isinstance(filled["settings"], dict):
         raise ValueError(f"trial {filled['number']} has no settings")

@@ -18,7 +18,7 @@ from jaxnets.report.document import check_out, document, grid, section, word
 from jaxnets.report.sweep import charts, costs, spread
 from jaxnets.report.sweep.advice import Advice, advise, next_command
 from jaxnets.report.sweep.charts import Study
-from jaxnets.report.sweep.folder import Sweep, find, read
+from jaxnets.report.sweep.folder import Sweep, find, number, read
 from jaxnets.report.sweep.forest import Importance
 from jaxnets.report.sweep.spread import short
 
@@ -158,12 +158,14 @@ def _best(found: Study) -> str:
         return ""
     figures = list(dict.fromkeys(name for place in places for name in _figures(sweep.trials[place], sweep)))
     paths = list(sweep.space)
+    changing = any(trial["history"] for trial in sweep.trials)
     rows = [
         [
             "trial",
             *map(html.escape, [*found.names, *paths, *(name.replace(".", " ") for name in figures)]),
             "steps",
             "seconds",
+            *(["settings changed after steps"] if changing else []),
         ]
     ]
     for place in places:
@@ -174,9 +176,11 @@ def _best(found: Study) -> str:
         known = [f"{others[name]:.5g}" if name in others else "–" for name in figures]
         steps, seconds = trial.get("steps"), trial["seconds"]
         ends = ["–" if steps is None else f"{steps:,}", "–" if seconds is None else f"{seconds:.3g}"]
+        if changing:
+            ends.append(", ".join(f"{number(change[0]):,.0f}" for change in trial["history"]) or "–")
         rows.append([f'<span data-trial="{place}">{trial["number"]}</span>', *values, *settings, *known, *ends])
-    chart = charts.front(found)
-    return chart + grid(rows, kind="wide tall")
+    words = "<p>The settings are those that the values come from, after changes on the way.</p>" if changing else ""
+    return charts.front(found) + words + grid(rows, kind="wide tall")
 
 
 def _figures(trial: dict[str, Any], sweep: Sweep) -> dict[str, float]:
