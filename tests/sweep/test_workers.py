@@ -238,6 +238,19 @@ def test_trials_are_judged_against_those_that_others_still_train(tmp_path, stopp
         assert states == {"running": 6, "pruned": 6} and other.shared(1) == better | mine and len(mine) == 6
 
 
+def test_a_trial_that_is_trained_again_counts_with_its_last_value(tmp_path):
+    """What a dead worker saw of it was better than anything: judged against that as well, nobody would go on."""
+    how = {"name": "s", "folder": tmp_path, "trials": 6, "searcher": "random", "stopping": "asha"}
+    prepare(SHORT, SPACE, **how)
+    gone = Study.open("s", storage=tmp_path / "study.journal", **fixed_of(SHORT, stopping="asha"))
+    gone.share({number: {1: -1.0} for number in numbers(gone.ask(6))})
+    gone.close()
+    how |= {"form": "lanes", "lanes": 6, "workers": 2, "say": lambda line: None}
+    figures = run_sweep(SHORT, SPACE, **how).figures
+    assert Counter(len(one["rungs"]) for one in figures["trials"]) == {1: 4, 2: 2}  # the best third of six go on
+    assert gone.shared(1) == {one["number"]: one["rungs"]["1"] for one in figures["trials"]}
+
+
 def test_nothing_is_shared_alone_and_all_that_run_when_somebody_comes(tmp_path, monkeypatch):
     monkeypatch.setattr("jaxnets.sweep.run._LOOK_SECONDS", 0.0)
     others, judged = [], []
