@@ -152,9 +152,11 @@ class _Sweep:
         self.record.spent["loading"] = time.perf_counter() - begun.began
         self.looked = self.told_at = 0.0
         self.untold: list[Told] = []
+        self.unshared: dict[int, dict[int, float]] = collections.defaultdict(dict)  # {trial: {rung: value}}
         self.lock, self.failed = threading.RLock(), False  # of several pools, and whether one of them has failed
         self.worker = self.study.worker
         self.workers, self.waited = max(given["workers"], self.study.workers()), False
+        self.joined = self.workers > 1  # by others, ever: what they shared stays when they go
 
     def run(self) -> Result:
         self.signals.hold()
@@ -313,11 +315,26 @@ class _Sweep:
             eta=self.given["eta"],
             least=self.given["least"] or max(1, total // 27),
             larger_is_better=self.begun.objectives[0].larger_is_better,
+            share=self._alone(self._at_rung),
         )
         for record in self.study.records():
             seen = record.attributes.get("rungs") or {}
             found.remember(record.number, {int(step): value for step, value in seen.items()})
         return found
+
+    def _at_rung(self, rung: int, values: dict[int, float]) -> dict[int, float]:
+        """Tells other workers of values at a rung, and what theirs are; writes nothing until there was another."""
+        for number, value in values.items():
+            self.unshared[number][rung] = value
+        if not self.joined:
+            return {}
+        self._tell_rungs()
+        return self.study.shared(rung)
+
+    def _tell_rungs(self) -> None:
+        if self.unshared and self.joined:
+            self.study.share(self.unshared)
+            self.unshared.clear()
 
     def _judged(self) -> str:
         return self.begun.objectives[0].figure.partition(".")[2]
@@ -423,6 +440,8 @@ class _Sweep:
     def _done(self, outcomes: Sequence[Outcome]) -> None:
         """Told at once where the searcher learns of it or a trial is long; else many in one write."""
         self.untold += [self._told(one) for one in outcomes]
+        for one in outcomes:
+            self.unshared.pop(one.trial.number, None)  # its rungs are told with it
         if self.begun.searcher not in BY_NUMBER or time.monotonic() - self.told_at > _TOLD_SECONDS:
             self._tell()
 
@@ -457,6 +476,7 @@ class _Sweep:
         if now - self.looked >= _LOOK_SECONDS:
             self.looked = now
             self._share()
+            self._tell_rungs()
             if figures := self.record.write_if_cheap():
                 self.show(figures)
         return bool(self.signals.received)
@@ -464,6 +484,7 @@ class _Sweep:
     def _share(self) -> None:
         """Gives back what waits beyond this worker's share, once there are more workers than were known of."""
         workers = max(self.given["workers"], self.study.workers())
+        self.joined = self.joined or workers > 1
         if workers <= self.workers:
             self.workers = workers
             return

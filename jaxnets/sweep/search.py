@@ -188,6 +188,27 @@ class Study:
             self._sign_of_life()
             return [self._tell(one) for one in checked]
 
+    def share(self, values: Mapping[int, Mapping[int, float]]) -> None:
+        """Lets others see what trials of this worker have reached, {number: {step: value}}, before they end.
+
+        They are Optuna's intermediate values, of which its dashboard draws curves; of one step the last counts, and
+        they may be infinite or no number. Written at once where the storage can. A trial that this worker does not
+        have any more is passed over.
+        """
+        from optuna.exceptions import UpdateFinishedTrialError
+
+        with self._at_work(), self._storage.batch():
+            for number, reached in values.items():
+                for step, value in reached.items() if number in self._ids else ():
+                    with contextlib.suppress(UpdateFinishedTrialError):  # another worker was faster with it
+                        self._storage.optuna.set_trial_intermediate_value(self._ids[number], step, float(value))
+
+    def shared(self, step: int) -> dict[int, float]:
+        """{number: value} of all trials whose value at a step was shared, by whichever worker."""
+        with self._at_work():
+            reached = {trial.number: trial.intermediate_values for trial in self._trials()}
+            return {number: values[step] for number, values in reached.items() if step in values}
+
     def records(self) -> list[Record]:
         """Every trial, by number, but for those that wait until more are wanted."""
         paths = {name: path for path, name in self._names.items()}

@@ -1,6 +1,7 @@
 """Which trials end before their time: a rule looks at a figure where trials can be compared, and says who goes on.
 
-A rule knows nothing of devices: it is told values and answers. The step of a comparison is a *rung*. What a pool asks:
+A rule knows nothing of devices: it is told values and answers. The step of a comparison is a *rung*. `asha` and
+`median` compare with the trials of other workers as well, which `share` gives them. What a pool asks:
 
     rungs     steps, rising, after which trials are compared
     decide    {number of a trial: its value} of all that stand at a rung now -> the numbers of those that end here
@@ -13,7 +14,10 @@ from __future__ import annotations
 import random
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+
+# (rung, {number of a trial: its value}), told before they are judged -> the values there of trials of other workers
+Share = Callable[[int, dict[int, float]], dict[int, float]]
 
 STOPPINGS = ("none", "asha", "halving", "median", "pbt")
 _FIRST = 5  # trials that the median rule wants to have seen at a step
@@ -35,23 +39,28 @@ def rungs(total: int, *, eta: int, least: int) -> tuple[int, ...]:
     return tuple(reversed(found))
 
 
+def _nobody(rung: int, values: dict[int, float]) -> dict[int, float]:
+    return {}
+
+
 class _Remembering:
     """What all trials had at each rung, less being better; places that fall free go to new ones."""
 
     refills = True
 
-    def __init__(self, rungs: Sequence[int], *, larger_is_better: bool) -> None:
-        self.rungs, self._sign = tuple(rungs), -1.0 if larger_is_better else 1.0
+    def __init__(self, rungs: Sequence[int], *, larger_is_better: bool, share: Share = _nobody) -> None:
+        self.rungs, self._sign, self._share = tuple(rungs), -1.0 if larger_is_better else 1.0, share
         self._seen: dict[int, dict[int, float]] = defaultdict(dict)
 
     def _entered(self, rung: int, values: dict[int, float]) -> dict[int, float]:
-        """All of a rung, with these values."""
-        self._seen[rung].update({number: self._sign * value for number, value in values.items()})
+        """All of a rung: these values, of each trial the last, and what other workers have seen there."""
+        found = self._share(rung, values) | values
+        self._seen[rung].update({number: self._sign * value for number, value in found.items()})
         return self._seen[rung]
 
     def remember(self, number: int, values: dict[int, float]) -> None:
         for rung, value in values.items():
-            self._entered(rung, {number: value})
+            self._seen[rung][number] = self._sign * value
 
 
 class SuccessiveHalving(_Remembering):
@@ -65,8 +74,8 @@ class SuccessiveHalving(_Remembering):
     [0, 3]
     """
 
-    def __init__(self, rungs: Sequence[int], *, eta: int, larger_is_better: bool) -> None:
-        super().__init__(rungs, larger_is_better=larger_is_better)
+    def __init__(self, rungs: Sequence[int], *, eta: int, larger_is_better: bool, share: Share = _nobody) -> None:
+        super().__init__(rungs, larger_is_better=larger_is_better, share=share)
         self.eta = eta
 
     def decide(self, rung: int, values: dict[int, float]) -> set[int]:
@@ -158,19 +167,21 @@ class Never:
 Rule = Never | SuccessiveHalving | Halving | Median | Population
 
 
-def rule(stopping: str, *, total: int, eta: int, least: int, larger_is_better: bool) -> Rule:
+def rule(stopping: str, *, total: int, eta: int, least: int, larger_is_better: bool, share: Share = _nobody) -> Rule:
     """The rule of this name for trials of `total` steps.
 
     total: steps of a whole trial
     least: steps before nobody is judged
+    share: told of the values at a rung, gives those of other workers' trials there; called by asha and median alone
     """
     match stopping:
         case "halving":
             return Halving(rungs(total, eta=eta, least=least), eta=eta, larger_is_better=larger_is_better)
         case "asha":
-            return SuccessiveHalving(rungs(total, eta=eta, least=least), eta=eta, larger_is_better=larger_is_better)
+            found = rungs(total, eta=eta, least=least)
+            return SuccessiveHalving(found, eta=eta, larger_is_better=larger_is_better, share=share)
         case "median":
-            return Median(_tenths(total, least), larger_is_better=larger_is_better)
+            return Median(_tenths(total, least), larger_is_better=larger_is_better, share=share)
         case "pbt":
             return Population(_tenths(total, least), larger_is_better=larger_is_better)
     return Never()

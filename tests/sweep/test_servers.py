@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -143,6 +144,20 @@ def test_searchers_that_learn_keep_what_they_need_on_a_server(server, searcher):
         assert [record.values[0] for record in study.records()] == [r.settings["optim.lr"] for r in study.records()]
 
 
+@pytest.mark.parametrize("server", [postgres, proxy])
+def test_values_that_are_no_numbers_are_shared_too(server):
+    with server() as url:
+        one, other = opened(url), opened(url)
+        one.ask(4)
+        one.share({0: {3: 0.5}, 1: {3: math.nan}, 2: {3: math.inf, 9: -math.inf}})
+        one.share({0: {3: 0.1}})
+        assert repr(other.shared(3)) == repr({0: 0.1, 1: math.nan, 2: math.inf})
+        assert other.shared(9) == {2: -math.inf}
+        assert other.tell(0, "pruned")
+        one.share({0: {3: 7.0}})  # another told of it before
+        assert one.shared(3)[0] == 0.1
+
+
 def test_a_server_that_stops_is_told_and_nothing_is_lost():
     with postgres() as url:
         study = opened(url)
@@ -158,7 +173,9 @@ def test_the_dashboard_shows_a_study_and_may_write_to_it(tmp_path):
     pytest.importorskip("optuna_dashboard", reason="optuna-dashboard is not installed")
     where, port = tmp_path / "study.journal", free_port()
     study = opened(where)
-    study.tell_all([(one.number, "complete", [one.settings["optim.lr"]]) for one in study.ask(12)])
+    first = study.ask(12)
+    study.share({0: {3: 0.5, 9: math.nan}})
+    study.tell_all([(one.number, "complete", [one.settings["optim.lr"]]) for one in first])
     program = Path(sys.executable).parent / "optuna-dashboard"
     process = subprocess.Popen([program, where, "--port", str(port)], stderr=subprocess.DEVNULL)
 
@@ -183,6 +200,8 @@ def test_the_dashboard_shows_a_study_and_may_write_to_it(tmp_path):
         detail = json.loads(asked(f"api/studies/{shown['study_id']}"))
         values = [trial["values"] for trial in detail["trials"]]
         assert values == [record.values for record in study.records()]
+        curve = [(point["step"], point["value"]) for point in detail["trials"][0]["intermediate_values"]]
+        assert curve == [(3, 0.5), (9, "nan")]
         asked(f"api/studies/{shown['study_id']}/note", {"body": "wide enough?", "version": 1})  # it takes the lock
         assert [one.number for one in study.ask(2)] == [12, 13]
         until = time.monotonic() + 60  # it looks for new trials every ten seconds

@@ -1,5 +1,6 @@
 """Studies: what is asked and told, resumed, extended, refused; and the searchers behind it."""
 
+import math
 import os
 import sys
 
@@ -145,6 +146,24 @@ def test_what_came_of_a_trial_is_counted_once(tmp_path):
     assert (zero.state, zero.values, zero.attributes["steps"]) == ("complete", [0.5], 9)
     assert (one.state, two.state, three.state, four.state) == ("pruned", "failed", "failed", "running")
     assert two.attributes["why"] == "not finite at step 3" and three.attributes["why"] == "valid.loss is not finite"
+
+
+@pytest.mark.parametrize("storage", ["journal", "sqlite"])
+def test_values_are_shared_before_a_trial_ends_and_count_once(tmp_path, storage):
+    where = {"storage": f"sqlite:///{tmp_path}/study.db"} if storage == "sqlite" else {}
+    first, second = opened(tmp_path, **where), opened(tmp_path, **where)
+    assert len(first.ask(4)) == 4 and first.shared(3) == second.shared(3) == {}
+    first.share({0: {3: 0.5, 9: 0.25}, 1: {3: float("nan")}, 2: {3: float("inf")}, 3: {3: float("-inf")}})
+    assert repr(first.shared(3)) == repr(second.shared(3)) == repr({0: 0.5, 1: math.nan, 2: math.inf, 3: -math.inf})
+    assert second.shared(9) == {0: 0.25} and second.shared(1) == {}
+    assert first.tell(0, "pruned") and second.shared(9) == {0: 0.25}  # and after its end as well
+    first.close()
+    assert [one.number for one in second.ask(3)] == [1, 2, 3]  # trained again, by another
+    second.share({1: {3: 0.75}})
+    assert first.shared(3)[1] == second.shared(3)[1] == 0.75 and len(second.shared(3)) == 4
+    assert second.tell(1, "complete", [0.1])
+    first.share({0: {3: 8.0}, 1: {3: 8.0}, 2: {3: 0.5}, 77: {3: 8.0}})  # too late, too late, not yet, never its own
+    assert (second.shared(3)[0], second.shared(3)[1], second.shared(3)[2]) == (0.5, 0.75, 0.5)
 
 
 def test_several_objectives(tmp_path):

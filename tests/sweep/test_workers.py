@@ -5,8 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,7 @@ experiment = Experiment(
 space = {"optim.lr": Log(1e-3, 1e-1)}
 """
 SPACE = {"optim.lr": Log(1e-3, 1e-1)}
+SHORT = experiment(loop=loop(steps=9, log_every=3, eval_every=3, save_every=9, dispatch="block"))  # rungs 1 and 3
 CLOCK = """
 import random, time
 begin, leap = time.time, random.Random(LEAP)
@@ -215,6 +218,94 @@ def test_whoever_stays_takes_the_trials_of_one_that_dies(tmp_path):
     assert_whole(run_sweep(made, SPACE, **how, say=say).figures, 4)
 
 
+@pytest.mark.parametrize(
+    ("stopping", "storage"), [("asha", "journal"), ("asha", "sqlite"), ("median", "journal"), ("halving", "journal")]
+)
+def test_trials_are_judged_against_those_that_others_still_train(tmp_path, stopping, storage):
+    """Alone, the best of this worker's goes on; the other's are better, and halving judges within a pool."""
+    how = {"name": "s", "folder": tmp_path, "trials": 12, "searcher": "random", "stopping": stopping}
+    how["storage"] = f"sqlite:///{tmp_path}/study.db" if storage == "sqlite" else str(tmp_path / "study.journal")
+    prepare(SHORT, SPACE, **how)
+    other = Study.open("s", storage=how["storage"], **fixed_of(SHORT, stopping=stopping))
+    better = dict.fromkeys(numbers(other.ask(6)), -1.0)
+    other.share({number: {1: value} for number, value in better.items()})
+    figures = run_sweep(SHORT, SPACE, **how, form="queue", wait=False, say=lambda line: None).figures
+    states = Counter(one["state"] for one in figures["trials"])
+    mine = {one["number"]: one["rungs"]["1"] for one in figures["trials"] if one["rungs"]}
+    if stopping == "halving":
+        assert states == {"running": 6, "pruned": 5, "complete": 1} and other.shared(1) == better
+    else:
+        assert states == {"running": 6, "pruned": 6} and other.shared(1) == better | mine and len(mine) == 6
+
+
+def test_a_trial_that_is_trained_again_counts_with_its_last_value(tmp_path):
+    """What a dead worker saw of it was better than anything: judged against that as well, nobody would go on."""
+    how = {"name": "s", "folder": tmp_path, "trials": 6, "searcher": "random", "stopping": "asha"}
+    prepare(SHORT, SPACE, **how)
+    gone = Study.open("s", storage=tmp_path / "study.journal", **fixed_of(SHORT, stopping="asha"))
+    gone.share({number: {1: -1.0} for number in numbers(gone.ask(6))})
+    gone.close()
+    how |= {"form": "lanes", "lanes": 6, "workers": 2, "say": lambda line: None}
+    figures = run_sweep(SHORT, SPACE, **how).figures
+    assert Counter(len(one["rungs"]) for one in figures["trials"]) == {1: 4, 2: 2}  # the best third of six go on
+    assert gone.shared(1) == {one["number"]: one["rungs"]["1"] for one in figures["trials"]}
+
+
+def test_nothing_is_shared_alone_and_all_that_run_when_somebody_comes(tmp_path, monkeypatch):
+    monkeypatch.setattr("jaxnets.sweep.run._LOOK_SECONDS", 0.0)
+    others, judged = [], []
+    how = {"name": "s", "folder": tmp_path, "trials": 4, "searcher": "random", "stopping": "asha"}
+    how |= {"form": "lanes", "lanes": 4, "say": lambda line: None}
+
+    def decide(rule, rung, values):
+        """Somebody comes between the rungs of four trials."""
+        if not others and rung == 3:
+            others.append(Study.open("s", storage=tmp_path / "study.journal", **fixed_of(SHORT, stopping="asha")))
+            assert others[0].shared(1) == {}
+        judged.append((rung, set(rule._entered(rung, values))))
+        return set()
+
+    monkeypatch.setattr("jaxnets.sweep.stopping.SuccessiveHalving.decide", decide)
+    figures = run_sweep(SHORT, SPACE, **how).figures
+    assert judged == [(1, {0, 1, 2, 3}), (3, {0, 1, 2, 3})]
+    for rung in (1, 3):
+        assert others[0].shared(rung) == {one["number"]: one["rungs"][str(rung)] for one in figures["trials"]}
+    others[0].close()
+    run_sweep(SHORT, SPACE, **how | {"folder": tmp_path / "alone"})
+    alone = Study.open("s", storage=tmp_path / "alone" / "study.journal", **fixed_of(SHORT, stopping="asha"))
+    assert alone.shared(1) == alone.shared(3) == {}
+
+
+def test_two_sweeps_at_once_know_each_others_rungs(tmp_path, monkeypatch):
+    """Each has half of the trials at the first rung, and waits there for the other to have come as far."""
+    from jaxnets.sweep.stopping import SuccessiveHalving
+
+    decide, both = SuccessiveHalving.decide, threading.Barrier(2)
+    stopped = []
+
+    def together(rule, rung, values):
+        if rung > 1:
+            return set()
+        rule._entered(rung, values)  # told
+        both.wait(timeout=120)
+        stopped.append(decide(rule, rung, values))
+        assert len(rule._seen[rung]) == 6
+        return stopped[-1]
+
+    monkeypatch.setattr(SuccessiveHalving, "decide", together)
+    how = {"name": "s", "folder": tmp_path, "trials": 6, "searcher": "random", "stopping": "asha", "workers": 2}
+    prepare(SHORT, SPACE, **{name: how[name] for name in ("name", "folder", "trials", "searcher", "stopping")})
+    how |= {"form": "lanes", "lanes": 3, "say": lambda line: None}
+    with ThreadPoolExecutor(2) as threads:
+        found = [threads.submit(run_sweep, SHORT, SPACE, **how) for _ in range(2)]
+        for one in found:
+            one.result()
+    trials = json.loads((tmp_path / "sweep.json").read_text())["trials"]
+    best = sorted(trials, key=lambda one: one["rungs"]["1"])[:2]  # of six, and not one of each three
+    assert {one["number"] for one in best} == {one["number"] for one in trials if one["state"] == "complete"}
+    assert set.union(*stopped) == set(range(6)) - {one["number"] for one in best}
+
+
 def test_who_does_not_wait_leaves_them(tmp_path):
     made = experiment(loop=loop(steps=9, log_every=3, eval_every=3, save_every=9, dispatch="block"))
     how = {"name": "s", "folder": tmp_path, "trials": 4, "searcher": "random", "form": "queue"}
@@ -225,11 +316,11 @@ def test_who_does_not_wait_leaves_them(tmp_path):
     assert [one["state"] for one in figures["trials"]] == ["running", "running", "complete", "complete"]
 
 
-def fixed_of(made):
+def fixed_of(made, *, stopping="none"):
     """What `sweep` opens its study with, read from the study itself."""
     from jaxnets import config, data
 
-    fixed = {"experiment": json.loads(config.dump(made)), "stopping": "none"}
+    fixed = {"experiment": json.loads(config.dump(made)), "stopping": stopping}
     fixed["data"] = data.load(made.data).schema.fingerprint
     return {"space": SPACE, "objectives": [Objective("valid.loss", False)], "searcher": "random", "fixed": fixed}
 
