@@ -469,6 +469,8 @@ class _Sweep:
         values = None
         if one.state == "complete":
             values = [_value(one.figures, objective) for objective in self.begun.objectives]
+        elif one.state == "pruned" and one.rungs:
+            values = [one.rungs[max(one.rungs)]]  # so that a searcher learns of it
         return Told(one.trial.number, one.state, values, attributes)
 
     def _look(self, running: Sequence[Progress]) -> bool:

@@ -16,6 +16,7 @@ from jaxnets.sweep import Choice, Log, Range, Uniform, search, sweep
 from jaxnets.sweep import run as engine
 from jaxnets.sweep.pool import Pool
 from jaxnets.sweep.promotion import promoted
+from jaxnets.sweep.storage import open_storage
 
 SHORT = {"steps": 9, "log_every": 3, "eval_every": 3, "save_every": 9, "dispatch": "block"}
 SPACE = {"optim.lr": Log(1e-3, 1e-1), "seed": Range(3)}
@@ -47,6 +48,17 @@ def test_a_sweep_goes_on_and_grows_and_nothing_is_trained_twice(tmp_path):
     at_once = swept(tmp_path / "other", trials=4)
     assert [one["settings"] for one in at_once["trials"]] == [one["settings"] for one in more["trials"]]
     assert [one["values"] for one in at_once["trials"]] == [one["values"] for one in more["trials"]]
+
+
+def test_a_searcher_learns_from_trials_that_were_stopped(tmp_path):
+    import optuna
+
+    figures = swept(tmp_path, trials=6, space={"optim.lr": Log(1e-4, 1e-1)}, stopping="asha", eta=2, least=2)
+    stopped = {one["number"]: one for one in figures["trials"] if one["state"] == "pruned"}
+    study = optuna.load_study(study_name="s", storage=open_storage(tmp_path / "study.journal").optuna)
+    assert stopped
+    for number, one in stopped.items():
+        assert study.trials[number].intermediate_values == {one["steps"]: one["rungs"][str(one["steps"])]}
 
 
 def test_another_space_is_refused_and_nothing_is_lost(tmp_path):
