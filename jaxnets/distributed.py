@@ -28,6 +28,7 @@ _POLL = 0.2  # seconds between two looks at what others ask
 _SPACE = "jaxnets"  # of our keys in the service
 _SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")  # what jax reads
 _LOOSE = ("OMPI_", "SLURM_")  # of launchers whose processes can work apart without having been told of each other
+_QUIET = "TF_CPP_MIN_LOG_LEVEL"
 _GONE = ("Gloo", "NCCL", "coordination", "UNAVAILABLE", "peer", "heartbeat")  # words of a broken collective
 
 
@@ -149,8 +150,8 @@ def processes(
 
 
 def _start(place: Place, heartbeat: float, wait: float, apart: bool) -> None:
-    if apart:  # jax sets 1, and its service would warn that processes may be lost
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if apart and os.environ.get(_QUIET, "1") == "1":  # jax's own, with which its service warns of what is asked for
+        os.environ[_QUIET] = "2"
     import jax
 
     if place.found == "Kubernetes":
