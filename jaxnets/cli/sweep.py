@@ -75,7 +75,7 @@ def _sweep_options(sweep: Parser) -> None:
         action="store_true",
         help="end once no trial is free; else a worker stays until all are done, to take those of one that dies",
     )
-    processes.options(sweep, lost="the others go on with its trials")
+    processes.options(sweep, lost="nobody waits for it")
     sweep.add_argument("--one-of", type=int, metavar="N", help=argparse.SUPPRESS)  # this is a worker of so many
 
 

@@ -87,6 +87,18 @@ def test_what_one_process_alone_has_wrong_ends_all_with_its_words(prelude, words
     assert not list(tmp_path.glob("**/sweep.json"))
 
 
+def test_processes_that_share_no_folder_share_a_database(config, tmp_path):
+    for index in range(2):
+        (tmp_path / str(index)).mkdir()
+    config.write_text(HERE.replace("{FOLDER}", str(tmp_path)) + CONFIG)
+    storage = ("--storage", f"sqlite:///{tmp_path}/s.db", "--sweep-dir", "s")
+    code, out, errors = launch(config, *OVER, *HOW, "--trials", 12, *storage)
+    assert code == 0, out + errors
+    found = [figures_of(tmp_path / str(index) / "s", 12) for index in range(2)]
+    assert [one["workers"] for one in found] == [2, 2]
+    assert sum(group["trials"] for one in found for group in one["groups"]) == 12  # each knows its own programs
+
+
 def launched(config, folder, *words):
     return Launched(config, folder, *OVER, *HOW, "--trials", 24, *words, command="sweep")
 
