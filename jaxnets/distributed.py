@@ -149,7 +149,7 @@ def processes(
     _end()
 
 
-def _start(place: Place, heartbeat: float, wait: float, apart: bool) -> None:
+def _start(place: Place, heartbeat: float, wait: float, apart: bool = False) -> None:
     if apart and os.environ.get(_QUIET, "1") == "1":  # jax's own, with which its service warns of what is asked for
         os.environ[_QUIET] = "2"
     import jax
