@@ -15,17 +15,20 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
 from jaxnets.errors import Interrupted, JaxnetsError, MissingExtra, ProcessLost, UsageError
 
+T = TypeVar("T")
 HEARTBEAT = 60.0  # seconds without a sign of life after which a process counts as lost
 _DAY = 86_400_000  # milliseconds: who is lost is noticed by heartbeats, so that waiting itself has no limit
 _POLL = 0.2  # seconds between two looks at what others ask
 _SPACE = "jaxnets"  # of our keys in the service
 _SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")  # what jax reads
+_LOOSE = ("OMPI_", "SLURM_")  # of launchers whose processes can work apart without having been told of each other
+_QUIET = "TF_CPP_MIN_LOG_LEVEL"
 _GONE = ("Gloo", "NCCL", "coordination", "UNAVAILABLE", "peer", "heartbeat")  # words of a broken collective
 
 
@@ -120,28 +123,35 @@ def _own_device(environ: Mapping[str, str]) -> int | None:
 
 
 @contextlib.contextmanager
-def processes(place: Place | None = None, *, heartbeat: float = HEARTBEAT, wait: float = 300.0) -> Iterator[None]:
+def processes(
+    place: Place | None = None, *, heartbeat: float = HEARTBEAT, wait: float = 300.0, apart: bool = False
+) -> Iterator[None]:
     """While this is open the processes know each other, if there are several; `place` is found if it is not given.
 
     heartbeat: seconds after which a process that gives no sign of life is lost, and all others end
     wait:      seconds in which all processes must have come
+    apart:     whether each works for itself: one that fails, is lost or is told to end leaves the others at work. Only
+               process 0 is needed by all: it ends last, and hands on a signal; if it is killed, all end
 
     An error inside is told to the others, which then end too. Raises UsageError if the place is wrong, ProcessLost if
     not all come.
     """
     if heartbeat < 1:
         raise UsageError(f"--heartbeat {heartbeat:g} is not allowed; give 1 second or more")
-    place = place or find(os.environ, tpu=_has_tpu(os.environ))
+    environ = {name: text for name, text in os.environ.items() if not (apart and name.startswith(_LOOSE))}
+    place = place or find(environ, tpu=_has_tpu(environ))
     if place is None or place.count == 1:
         yield
         return
-    _start(place, heartbeat, wait)
-    with _ending(heartbeat), Watch():
+    _start(place, heartbeat, wait, apart)
+    with _ending_apart() if apart else _ending(heartbeat), Watch(apart=apart):
         yield
     _end()
 
 
-def _start(place: Place, heartbeat: float, wait: float) -> None:
+def _start(place: Place, heartbeat: float, wait: float, apart: bool = False) -> None:
+    if apart and os.environ.get(_QUIET, "1") == "1":  # jax's own, with which its service warns of what is asked for
+        os.environ[_QUIET] = "2"
     import jax
 
     if place.found == "Kubernetes":
@@ -152,6 +162,7 @@ def _start(place: Place, heartbeat: float, wait: float) -> None:
     known = place.coordinator is not None  # then jax need not look: not every launcher that it would ask can answer
     # Its handler of SIGTERM would take the place of ours, and knows nothing of Ctrl-C.
     jax.config.update("jax_enable_preemption_service", False)
+    jax.config.update("jax_enable_recoverability", apart)
     try:
         jax.distributed.initialize(
             place.coordinator,
@@ -195,12 +206,44 @@ def _ending(heartbeat: float) -> Iterator[None]:
                 f"another process of this run is gone: {_first_line(error)}; "
                 "the same command continues from the last checkpoint"
             )
-        if isinstance(error, JaxnetsError):
-            print(f"jaxnets: {error}", file=sys.stderr, flush=True)
-        else:
-            traceback.print_exception(error)
-        code = getattr(error, "exit_code", 130 if isinstance(error, KeyboardInterrupt) else 1)
-        leave(code, None if isinstance(error, ProcessLost) else _first_line(error))
+        leave(_print_error(error), None if isinstance(error, ProcessLost) else _first_line(error))
+
+
+@contextlib.contextmanager
+def _ending_apart() -> Iterator[None]:
+    """An error ends this process alone, but that process 0 stays as long as others live: they need its service."""
+    try:
+        yield
+    except Interrupted as error:
+        if first():
+            _tell_end(error.exit_code, _first_line(error))
+            _outlast()
+        _end()
+        raise
+    except BaseException as error:
+        sys.stdout.flush()
+        code = error.code if isinstance(error, SystemExit) else _print_error(error)
+        if first():
+            _outlast()
+        _end()
+        raise SystemExit(code) from None
+    if first():
+        _outlast()
+
+
+def _outlast() -> None:
+    """Waits until no other process lives."""
+    while living() - {index()}:
+        pass
+
+
+def _print_error(error: BaseException) -> int:
+    """Says what went wrong; the exit code."""
+    if isinstance(error, JaxnetsError):
+        print(f"jaxnets: {error}", file=sys.stderr, flush=True)
+    else:
+        traceback.print_exception(error)
+    return getattr(error, "exit_code", 130 if isinstance(error, KeyboardInterrupt) else 1)
 
 
 def leave(code: int, words: str | None) -> None:
@@ -208,11 +251,15 @@ def leave(code: int, words: str | None) -> None:
     if count() > 1:
         with contextlib.suppress(Exception):
             if words is not None:
-                _client().key_value_set(f"{_SPACE}/ended/{index()}", json.dumps({"code": code, "words": words}))
+                _tell_end(code, words)
             if index() == 0:
                 time.sleep(5 * _POLL)  # the service ends with this process: let the others read
     sys.stderr.flush()
     os._exit(code)
+
+
+def _tell_end(code: int, words: str) -> None:
+    _client().key_value_set(f"{_SPACE}/ended/{index()}", json.dumps({"code": code, "words": words}))
 
 
 def _first_line(error: BaseException) -> str:
@@ -249,10 +296,46 @@ def first() -> bool:
 _calls: collections.Counter[str] = collections.Counter()
 
 
-def gather(name: str, value: Any = None) -> list[Any]:
+def living(seconds: float | None = None) -> set[int]:
+    """The processes that live, once all of them have called this; those that end meanwhile are not waited for.
+
+    seconds: how long to wait; nobody is known to live then
+
+    For processes that work apart. A lost one is missed after `heartbeat` seconds.
+    """
+    if count() == 1:
+        return {0}
+    found: set[int] = set()
+
+    def ask() -> None:
+        with contextlib.suppress(Exception):
+            found.update(_client().get_live_nodes(list(range(count()))))
+
+    thread = threading.Thread(target=ask, daemon=True, name="jaxnets-living")  # so that this one hears signals
+    thread.start()
+    thread.join(seconds)
+    return found
+
+
+def _meet(here: str, seconds: float | None) -> None:
+    """Waits for all processes."""
+    if Watch.current is None or not Watch.current.apart:
+        _client().wait_at_barrier(here, _DAY if seconds is None else round(1000 * seconds))
+        return
+    alive = living(seconds)
+    came = {int(key.rpartition("/")[2]) for key, _ in _client().key_value_dir_get(here + "/")}
+    if missing := set(range(count())) - (came & alive if alive else came):
+        names = ", ".join(map(str, sorted(missing)))
+        raise TimeoutError(f"no sign of process {names} of {count()}")
+
+
+def gather(name: str, value: Any = None, *, seconds: float | None = None) -> list[Any]:
     """Everybody's value, in order of the processes; all must call it, in one order for each name.
 
-    value: whatever JSON holds. Raises ProcessLost if one of them does not come.
+    value:   whatever JSON holds
+    seconds: how long to wait for the others; default: as long as they live
+
+    Raises ProcessLost if one of them does not come.
 
     >>> gather("words", {"a": 1})
     [{'a': 1}]
@@ -264,7 +347,7 @@ def gather(name: str, value: Any = None) -> list[Any]:
     client, here = _client(), f"{_SPACE}/{name}/{number}"
     try:
         client.key_value_set(f"{here}/{index()}", json.dumps(value))
-        client.wait_at_barrier(here, _DAY)
+        _meet(here, seconds)
         found = {key.rpartition("/")[2]: text for key, text in client.key_value_dir_get(here + "/")}
         if first() and number:  # all have passed this barrier, so nobody reads the one before any more
             client.key_value_delete(f"{_SPACE}/{name}/{number - 1}/")
@@ -273,9 +356,36 @@ def gather(name: str, value: Any = None) -> list[Any]:
     return [json.loads(found[str(process)]) for process in range(count())]
 
 
-def of_first(name: str, value: Any) -> Any:
+def of_first(name: str, value: Any, *, seconds: float | None = None) -> Any:
     """Process 0's value, everywhere."""
-    return gather(name, value if first() else None)[0]
+    return gather(name, value if first() else None, seconds=seconds)[0]
+
+
+def all_or_none(work: Callable[[], T], *, seconds: float | None = None) -> T:
+    """What `work` gives here, if no process refuses; else process 0 raises what the lowest of them says, and all others
+    SystemExit with its exit code, so that it is said once.
+
+    seconds: how long to wait for the others
+
+    >>> all_or_none(lambda: 3)
+    3
+    """
+    if count() == 1:
+        return work()
+    found, refused = None, None
+    try:
+        found = work()
+    except JaxnetsError as error:
+        refused = {"code": error.exit_code, "words": str(error)}
+    everyone = gather("refused", refused, seconds=seconds)
+    process, why = next(((process, one) for process, one in enumerate(everyone) if one is not None), (0, None))
+    if why is None:
+        return cast("T", found)
+    if not first():
+        raise SystemExit(why["code"])
+    error = JaxnetsError(f"process {process} of {count()}: {why['words']}" if process else why["words"])
+    error.exit_code = why["code"]
+    raise error
 
 
 class Watch:
@@ -288,7 +398,8 @@ class Watch:
 
     current: Watch | None = None  # of this process
 
-    def __init__(self) -> None:
+    def __init__(self, *, apart: bool = False) -> None:
+        self.apart, self._followed = apart, False
         self._lock = threading.Lock()
         self._ticks, self._round = 0, 0
         self.saves = 0  # that clocks have asked for and that were due
@@ -350,12 +461,21 @@ class Watch:
         """Ends this process because another has ended; a signal's code is taken over."""
         if process == index():
             return
+        if self.apart:
+            self._follow_apart(process, code)
+            return
         sys.stdout.flush()
         sys.stderr.write(
             f"jaxnets: process {process} of {count()} ended: {words}\n"
             f"process {index()} ends too; the same command continues from the last checkpoint\n"
         )
         leave(code if code > 128 else ProcessLost.exit_code, None)
+
+    def _follow_apart(self, process: int, code: int) -> None:
+        """A signal to process 0 is one to all, once."""
+        if process == 0 and code > 128 and not self._followed:
+            self._followed = True
+            os.kill(os.getpid(), code - 128)
 
 
 def agree(received: int) -> int:

@@ -42,14 +42,17 @@ def newest(run_dir):
 
 
 class Launched:
-    """`jaxnets launch local -- train CONFIG --run-dir RUN_DIR …`, begun; killed on the way out if it still runs."""
+    """`jaxnets launch local -- train CONFIG --run-dir RUN_DIR …`, or `sweep CONFIG --sweep-dir …`, begun; killed on the
+    way out if it still runs.
+    """
 
-    def __init__(self, config, run_dir, *words, processes=2, launcher=(), heartbeat=HEARTBEAT):
+    def __init__(self, config, run_dir, *words, processes=2, launcher=(), heartbeat=HEARTBEAT, command="train"):
         self.run_dir, self.processes = Path(run_dir), processes
-        train = ("train", config, "--run-dir", run_dir, "--heartbeat", heartbeat, *words)
+        option = {"train": "--run-dir", "sweep": "--sweep-dir"}[command]
+        own = (command, config, option, run_dir, "--heartbeat", heartbeat, *words)
         program = (sys.executable, "-m", "jaxnets.cli", "launch", "local", "--processes", processes, *launcher)
         self._popen = subprocess.Popen(
-            [str(word) for word in (*program, "--", *train)],
+            [str(word) for word in (*program, "--", *own)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -7,8 +7,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from jaxnets.cli import workers
+from jaxnets import distributed
+from jaxnets.cli import processes, workers
 from jaxnets.cli.command import Command, Parser, Settings
+from jaxnets.errors import UsageError
 
 _SEARCHERS = "random, quasi, grid, tpe, gp, cmaes or nsga2"
 
@@ -73,18 +75,34 @@ def _sweep_options(sweep: Parser) -> None:
         action="store_true",
         help="end once no trial is free; else a worker stays until all are done, to take those of one that dies",
     )
+    processes.options(sweep, lost="nobody waits for it")
     sweep.add_argument("--one-of", type=int, metavar="N", help=argparse.SUPPRESS)  # this is a worker of so many
 
 
 def _sweep(given: argparse.Namespace, settings: Settings) -> int:
+    place = processes.given(given)
     if given.workers is not None or given.on is not None:
+        if place is not None:
+            option = "--on ray" if given.on else f"--workers {given.workers}"
+            raise UsageError(
+                f"{option} is not allowed in one of several processes: each is a worker already, with all its "
+                "devices; leave it out, or give it in a command of one process"
+            )
         return _workers(given, settings)
+    if given.one_of is not None:  # told of by its storage alone
+        return _worker(given, settings)
+    with distributed.processes(place, heartbeat=given.heartbeat, apart=True):
+        return _worker(given, settings)
+
+
+def _worker(given: argparse.Namespace, settings: Settings) -> int:
+    """The sweep, or this process' part of it."""
     from jaxnets import compilation
     from jaxnets.sweep import sweep
     from jaxnets.sweep.live import Live
 
-    experiment, space, how = _asked(given, settings)
-    with compilation.cache(), Live(quiet=given.quiet) as live:
+    experiment, space, how = distributed.all_or_none(lambda: _asked(given, settings))
+    with compilation.cache(), Live(quiet=given.quiet or not distributed.first()) as live:
         result = sweep(
             experiment,
             space,
@@ -99,7 +117,7 @@ def _sweep(given: argparse.Namespace, settings: Settings) -> int:
             show=live.show,
             source=str(given.config),
         )
-    if given.one_of is None:
+    if given.one_of is None and distributed.first():
         _tell(result.folder, result.figures)
     return 0
 
@@ -152,8 +170,6 @@ def _workers(given: argparse.Namespace, settings: Settings) -> int:
 
 def _count(text: str) -> int | str:
     """`--trials`: a number, or +N."""
-    from jaxnets.errors import UsageError
-
     if not text.removeprefix("+").isdecimal() or not int(text):
         raise UsageError(f"--trials {text} is not allowed; give a whole number of at least 1, or +N for N more")
     return text if text.startswith("+") else int(text)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxnets import distributed
+from jaxnets.cli import processes
 from jaxnets.cli.apart import apart
 from jaxnets.cli.command import Command, Parser, Settings, experiment, place
 from jaxnets.errors import UsageError
@@ -58,20 +59,11 @@ def _train_options(train: Parser) -> None:
     )
     train.add_argument("--folds", type=int, metavar="N", help="N runs of a cross-validation: each row is tested once")
     train.add_argument("--splits", type=int, metavar="N", help="N runs, each on other random splits")
-    train.add_argument("--coordinator", metavar="HOST:PORT", help="of several processes: where process 0 is")
-    train.add_argument("--processes", type=int, metavar="N", help="of several processes: how many there are")
-    train.add_argument("--index", type=int, metavar="I", help="of several processes: which one this is, from 0")
-    train.add_argument(
-        "--heartbeat",
-        type=float,
-        default=distributed.HEARTBEAT,
-        metavar="SECONDS",
-        help=f"after which a process without a sign of life is lost, and all end (default: {distributed.HEARTBEAT:g})",
-    )
+    processes.options(train, lost="all end")
 
 
 def _train(given: argparse.Namespace, settings: Settings) -> int:
-    place = distributed.given(given.coordinator, given.processes, given.index)
+    place = processes.given(given)
     if given.dry_run:
         return _train_here(given, settings)
     with distributed.processes(place, heartbeat=given.heartbeat):

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from jaxnets.cli.command import Settings
+from jaxnets.cli.processes import NAMES
 from jaxnets.errors import UsageError
 
-_OWN = ("command", "config", "workers", "on", "address", "cpus", "gpus", "retries", "trials", "one_of")
-_LOST = ": what it had not told is taken by the others, or waits for the same command"
+_OWN = ("command", "config", "workers", "on", "address", "cpus", "gpus", "retries", "trials", "one_of", *NAMES)
 _LOOK_SECONDS = 1.0
 
 
@@ -79,7 +79,7 @@ def run(
     own = shares.of(os.environ, workers=given.workers, cores=shares.cores(), gpus=shares.gpus())
     command = (sys.executable, "-m", "jaxnets.cli", *words)
     commands = [processes.Command(command, one | {"PYTHONUNBUFFERED": "1"}) for one in own]
-    return processes.run_apart(commands, say=say, look=look, lost=_LOST)
+    return processes.run_apart(commands, say=say, look=look)
 
 
 def worker(words: list[str], folder: str) -> int:

@@ -129,7 +129,7 @@ def _selector(job: Job, tpu: Slice | None) -> dict[str, str]:
 
 
 def _container(job: Job, tpu: Slice | None) -> dict[str, Any]:
-    words = [_literal(word) for word in program.words(job.program, python=job.python)]
+    words = [_literal(word) for word in program.words(job.program, python=job.python, repeats=True)]
     variables = {"PYTHONUNBUFFERED": "1"} | {name: _literal(value) for name, value in job.variables.items()}
     if tpu is None:
         member = membership.of(

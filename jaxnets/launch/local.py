@@ -1,6 +1,6 @@
 """Processes of one run on this machine.
 
-What is launched is a command of jaxnets that trains, which is told its place by --coordinator, --processes and --index,
+What is launched is a command of jaxnets, which is told its place by --coordinator, --processes and --index,
 or a Python script, which finds it in the variables of Open MPI: `jax.distributed.initialize()` reads them by itself.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from jaxnets.launch import membership
 from jaxnets.launch import program as programs
-from jaxnets.launch.processes import Command, run
+from jaxnets.launch.processes import Command, run, run_apart
 from jaxnets.launch.settings import check_least
 
 
@@ -50,6 +50,6 @@ def free_port() -> int:
 
 
 def launch(program: Sequence[str], *, processes: int, devices_per_process: int | None = None) -> int:
-    """Runs the processes to their end, as `jaxnets.launch.processes.run` does."""
+    """Runs the processes to their end, as `jaxnets.launch.processes.run` does, or `run_apart` those of a sweep."""
     planned = commands(program, processes=processes, devices_per_process=devices_per_process, port=free_port())
-    return run(planned)
+    return run_apart(planned) if programs.is_sweep(program) else run(planned)

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from jaxnets.errors import ProcessLost
+from jaxnets.errors import ProcessLost, UsageError
 
 _LINES = 12  # of output, kept of each process for the case that it fails
 _GRACE = 5.0  # seconds in which the others end by themselves once one has failed
@@ -26,6 +26,7 @@ _SAVING = 120.0  # seconds in which a run may save after a signal
 # How a process ends that lost another; SIGABRT is jax's own way, and a shell gives it as 128 + its number.
 _LOST = (ProcessLost.exit_code, -signal.SIGABRT, 128 + signal.SIGABRT)
 _UNREACHED = 255  # how ssh ends if the connection fails
+LOST = ": what it had not told is taken by the others, or waits for the same command"  # of a worker of a sweep
 
 
 class Command(NamedTuple):
@@ -54,18 +55,19 @@ def run(commands: Sequence[Command]) -> int:
 def run_apart(
     commands: Sequence[Command],
     *,
-    say: Callable[[str], None],
+    say: Callable[[str], None] | None = None,
     look: Callable[[], None] = lambda: None,
-    lost: str = "",
+    lost: str = LOST,
 ) -> int:
     """Runs processes of which each can do without the others, and that all end with 0 once nothing is left to do.
 
-    say:  takes their lines, with their index before them, and what befell them
+    say:  takes their lines, with their index before them, and what befell them; default: prints
     look: called again and again meanwhile
     lost: what becomes of the work of one that failed, for the message about it
 
     Signals are handed on as in `run`. Returns 0 if one ended with 0; else the exit code of the first (128 + signal).
     """
+    say = say or _print
     with contextlib.ExitStack() as stack:
         asked = stack.enter_context(asked_to_end())
         started = [stack.enter_context(_Process(index, one, say)) for index, one in enumerate(commands)]
@@ -78,9 +80,9 @@ def run_apart(
             for process in started:
                 if process.code is not None and process.index not in told:
                     told.add(process.index)
-                    if process.code and not asked:
+                    if process.code and process.code != UsageError.exit_code and not asked:  # of which it says why
                         process.join()
-                        say(f"worker {process.index} of {len(started)} {_words(process.code, None)}{lost}")
+                        say(f"worker {process.index} of {len(started)} {_words(process.code, process.host)}{lost}")
             look()
             time.sleep(0.05)
     codes = [process.code for process in sorted(started, key=lambda process: process.ended_at)]

@@ -1,4 +1,4 @@
-"""What can be launched: a command of jaxnets that trains, workers of a sweep, or a Python script."""
+"""What can be launched: train or sweep, of which each process is a part, or a Python script."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from jaxnets.errors import UsageError, near
 
-_TRAIN = ("train",)  # the commands that a process of many can run
-_SWEEP = "sweep"  # whose processes know each other by their storage alone
+_SWEEP = "sweep"
+_COMMANDS = ("train", _SWEEP)  # what a process of many can run
+_TRIALS = "--trials"
 
 
 def is_script(program: Sequence[str]) -> bool:
@@ -20,10 +21,11 @@ def is_sweep(program: Sequence[str]) -> bool:
     return list(program[:1]) == [_SWEEP]
 
 
-def words(program: Sequence[str], *, python: str, workers: bool = False) -> tuple[str, ...]:
+def words(program: Sequence[str], *, python: str, joined: bool = True, repeats: bool = False) -> tuple[str, ...]:
     """The words that run a program.
 
-    workers: whether processes that need not know each other can be launched there
+    joined:  whether its processes are told of each other
+    repeats: whether it may be started again without being asked for
 
     >>> words(["train", "c.py"], python="python3")
     ('python3', '-m', 'jaxnets.cli', 'train', 'c.py')
@@ -34,14 +36,39 @@ def words(program: Sequence[str], *, python: str, workers: bool = False) -> tupl
         raise UsageError("there is nothing to launch; give a command after --, as in -- train configs/digits_mlp.py")
     if is_script(program):
         return (python, *program)
-    if is_sweep(program) and not workers:
+    if program[0] not in _COMMANDS:
         raise UsageError(
-            "sweep cannot be launched as several processes of one run: each would be told of the others, and workers "
-            "of a sweep know each other by its storage; give jaxnets sweep … --workers N on a machine (again on each "
-            "that shares the folder or a --storage), or jaxnets launch slurm --array 0-3 … -- sweep …"
+            f"{program[0]!r} cannot be launched; give train, sweep, or a Python script of your own"
+            f"{near(program[0], _COMMANDS)}"
         )
-    if program[0] not in (*_TRAIN, *[_SWEEP] * workers):
-        raise UsageError(
-            f"{program[0]!r} cannot be launched; give train, or a Python script of your own{near(program[0], _TRAIN)}"
-        )
+    if is_sweep(program):
+        _check_sweep(program, joined=joined, repeats=repeats)
     return (python, "-m", "jaxnets.cli", *program)
+
+
+def option(program: Sequence[str], name: str) -> str | None:
+    """The value that a program is given for an option, the last one; None if it is not given.
+
+    >>> option(["sweep", "c.py", "--trials", "9", "--storage=x"], "--trials")
+    '9'
+    """
+    pairs = zip(program, (*program[1:], ""), strict=True)
+    found = [
+        after if word == name else word.partition("=")[2] for word, after in pairs if word.partition("=")[0] == name
+    ]
+    return found[-1] if found else None
+
+
+def _check_sweep(program: Sequence[str], *, joined: bool, repeats: bool) -> None:
+    for name in ("--workers", "--on"):
+        if joined and (value := option(program, name)) is not None:
+            raise UsageError(
+                f"{name} {value} cannot be launched: each process is a worker already, with all devices that it has; "
+                "leave it out"
+            )
+    trials = option(program, _TRIALS)
+    if repeats and trials is not None and trials.startswith("+"):
+        raise UsageError(
+            f"{_TRIALS} {trials} is not allowed here: as many would be added again whenever a process is started "
+            "again; give the number of trials that there are to be in all"
+        )

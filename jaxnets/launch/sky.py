@@ -80,7 +80,7 @@ def _setup(job: Job) -> str:
 
 def _run(job: Job) -> Iterator[str]:
     yield "export PYTHONUNBUFFERED=1"
-    python, *words = program.words(job.program, python=job.python)
+    python, *words = program.words(job.program, python=job.python, repeats=True)
     quoted = [_home(python), *map(shlex.quote, words)]
     if not _is_tpu(job):
         yield 'first=$(printf %s "$SKYPILOT_NODE_IPS" | head -n 1)'

@@ -107,7 +107,9 @@ def _commands(job: Job) -> Iterator[str]:
     if several and job.nodes > 1 and not sweep:  # jax would take one device for a process
         yield f"export JAX_LOCAL_DEVICE_IDS={','.join(map(str, range(gpus(job))))}"
     cpus = f"--cpus-per-task={job.cpus_per_task} " if job.cpus_per_task else ""  # srun does not take it from sbatch
-    program = " ".join(_quoted(word, job.array) for word in words(job.program, python=job.python, workers=True))
+    program = " ".join(
+        _quoted(word, job.array) for word in words(job.program, python=job.python, joined=False, repeats=True)
+    )
     yield f"srun --kill-on-bad-exit={int(not sweep)} {cpus}{program}"
     yield "code=$?"
     task = "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}" if job.array else "$SLURM_JOB_ID"
@@ -159,13 +161,6 @@ def _check_sweep(job: Job) -> None:
         raise UsageError(
             f"--ntasks-per-node {job.ntasks_per_node} of a sweep is not allowed with --gpus-per-node "
             f"{job.gpus_per_node}: one worker takes all GPUs of its node; leave it out, and give --array"
-        )
-    more = [two for one, two in zip(job.program, (*job.program[1:], ""), strict=True) if one == "--trials"]
-    more += [word.removeprefix("--trials=") for word in job.program if word.startswith("--trials=")]
-    if any(word.startswith("+") for word in more):
-        raise UsageError(
-            f"--trials {more[0]} is not allowed here: each worker would add as many, and again whenever it is queued "
-            "again; give the number of trials that there are to be in all"
         )
     if job.array is not None and job.array.isdigit():
         raise UsageError(

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from jaxnets.errors import JaxnetsError, UsageError
 from jaxnets.launch import membership
 from jaxnets.launch import program as programs
-from jaxnets.launch.processes import Command, run
+from jaxnets.launch.processes import Command, run, run_apart
 from jaxnets.launch.settings import check_least, check_python
 
 _HOST = re.compile(r"(?:[A-Za-z_][\w.-]*@)?([A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(?::([1-9]\d{0,4}))?", re.ASCII)
@@ -166,12 +166,14 @@ def _check(job: Job) -> None:
 
 
 def launch(job: Job, archive: Path | None) -> int:
-    """Brings the code to the hosts and runs the processes to their end, as `jaxnets.launch.processes.run` does."""
+    """Brings the code to the hosts and runs the processes to their end, as `jaxnets.launch.processes.run` does, or
+    `run_apart` those of a sweep.
+    """
     planned = commands(job)
     if archive is not None:
         with ThreadPoolExecutor(max_workers=len(job.hosts)) as pool:
             list(pool.map(lambda command: _prepare(command, archive), preparations(job)))
-    return run(planned)
+    return run_apart(planned) if programs.is_sweep(job.program) else run(planned)
 
 
 def _prepare(command: Command, archive: Path) -> None:

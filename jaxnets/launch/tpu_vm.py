@@ -48,26 +48,32 @@ class Job(NamedTuple):
 def check(job: Job) -> Job:
     """The job as it was given. Raises UsageError if it cannot be launched, or would lose what it makes."""
     gcloud.check(job.node)
-    program.words(job.program, python="python")
+    program.words(job.program, python="python", repeats=True)
     for option, value in (("--retries", job.retries), ("--ready-within", job.within), ("--poll", job.poll)):
         check_least(option, value, least=0)
     if wrong := [name for name in job.install if not name or name.startswith("-")]:
         raise UsageError(f"--install {wrong[0]!r} is no package; give one as pip takes it, as gcsfs")
     if not (job.local or _leaves_elsewhere(job.program)):
+        where = (
+            "--storage postgresql://… or grpc://HOST:PORT"
+            if program.is_sweep(job.program)
+            else "--run-dir gs://BUCKET/…"
+        )
         raise UsageError(
             f"{job.node.name} is deleted at the end and when it is preempted, and its disk with all that the run has "
-            "left; give --run-dir gs://BUCKET/…, or --allow-local-runs to lose it"
+            f"left; give {where}, or --allow-local-runs to lose it"
         )
     return job
 
 
 def _leaves_elsewhere(words: Sequence[str]) -> bool:
-    """Whether a run goes to a bucket; of a script it is enough that it is told of one."""
+    """Whether a run goes to a bucket, a sweep to a database; of a script it is enough that it is told of a bucket."""
     if program.is_script(words):
         return any("gs://" in word for word in words)
-    pairs = zip(words, (*words[1:], ""), strict=True)
-    given = [after if word == "--run-dir" else word.partition("=")[2] for word, after in pairs if "--run-dir" in word]
-    return bool(given) and given[-1].startswith("gs://")
+    if program.is_sweep(words):
+        scheme, separator, _ = (program.option(words, "--storage") or "").partition("://")
+        return bool(separator) and not scheme.startswith("sqlite")
+    return (program.option(words, "--run-dir") or "").startswith("gs://")
 
 
 def commands(job: Job, id: str) -> list[tuple[str, ...]]:

@@ -22,6 +22,8 @@ from jaxnets.sweep.search import Objective, Study
 from jaxnets.sweep.space import Choice, Space, assigned, check, ends, required, text
 from jaxnets.sweep.stopping import STOPPINGS
 
+JOURNAL = "study.journal"  # in a sweep's folder, where no storage is given
+
 
 class Begun(NamedTuple):
     """A sweep that may start. `began` is `time.perf_counter()` when its checks did."""
@@ -46,7 +48,7 @@ def begin(
     objectives: Sequence[str],
     searcher: str,
     stopping: str,
-    storage: str | None,
+    storage: str,
     allow: tuple[str, ...],
     seed: int,
     say: Callable[[str], None],
@@ -74,7 +76,7 @@ def begin(
     folder.mkdir(parents=True, exist_ok=True)
     study = Study.open(
         name,
-        storage=storage or str(folder / "study.journal"),
+        storage=storage,
         space=space,
         objectives=found,
         searcher=searcher,
@@ -146,6 +148,7 @@ def prepare(
     Returns how many trials there are to be in all. Arguments and errors are those of `sweep`.
     """
     folder = Path(folder or Path("sweeps") / name)
+    storage = storage or str(folder / JOURNAL)
     begun = begin(experiment, space, name, folder, objectives, searcher, stopping, storage, tuple(allow), seed, say)
     with begun.study as study:
         return study.want(trials)

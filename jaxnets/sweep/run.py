@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxnets import config, data
+from jaxnets import config, data, distributed
 from jaxnets.admission import Admitted, admit
 from jaxnets.build import check_schema
 from jaxnets.config import Experiment
@@ -29,12 +29,13 @@ from jaxnets.data import Dataset
 from jaxnets.errors import ConfigError, DataError, Interrupted, JaxnetsError
 from jaxnets.signals import Signals
 from jaxnets.sweep.form import Chosen, Form, choose
-from jaxnets.sweep.opening import Begun, begin, is_structural, structure_lines
+from jaxnets.sweep.joining import together
+from jaxnets.sweep.opening import JOURNAL, Begun, begin, is_structural, structure_lines
 from jaxnets.sweep.pool import Actions, Pool
 from jaxnets.sweep.population import explored
 from jaxnets.sweep.program import Program
 from jaxnets.sweep.record import Record
-from jaxnets.sweep.search import BY_NUMBER, Asked, Objective, Told
+from jaxnets.sweep.search import BY_NUMBER, Asked, Objective, Study, Told
 from jaxnets.sweep.space import Space, assigned
 from jaxnets.sweep.stopping import Rule, rule
 from jaxnets.sweep.trial import Outcome, Progress, Trial
@@ -108,17 +109,37 @@ def sweep(
     source:     the config file, to be named in the results
 
     Raises ConfigError, DataError or UsageError before anything is trained; Interrupted after a signal: the trials that
-    ran wait then, and the same call continues.
+    ran wait then, and the same call continues. Within `jaxnets.distributed.processes(apart=True)` each process is a
+    worker that trains on its own devices.
     """
     folder = Path(folder or Path("sweeps") / name)
     given = {"eta": eta, "least": least, "form": form, "lanes": lanes, "seed": seed, "source": source}
-    given |= {"workers": workers, "wait": wait}
-    with Signals() as signals:
-        begun = begin(experiment, space, name, folder, objectives, searcher, stopping, storage, tuple(allow), seed, say)
+    given |= {"workers": max(workers, distributed.count()), "wait": wait}
+    storage = storage or str(folder / JOURNAL)
+
+    def opened(trials: int | str, allow: tuple[str, ...]) -> Begun:
+        begun = begin(experiment, space, name, folder, objectives, searcher, stopping, storage, allow, seed, say)
         begun.study.want(trials)
         for line in structure_lines(begun, form):
             say(line)
-        return _Sweep(begun, given, signals, say=say, show=show).run()
+        return begun
+
+    with Signals() as signals:
+        begun = together(opened, trials, allow, storage=storage)
+        with _left(begun.study):
+            return _Sweep(begun, given, signals, say=say, show=show).run()
+
+
+@contextlib.contextmanager
+def _left(study: Study) -> Iterator[None]:
+    """After an error the trials of this worker are for others at once: its process may live on."""
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, Interrupted):  # after which it has left already
+            with contextlib.suppress(JaxnetsError):
+                study.close()
+        raise
 
 
 class _Sweep:
@@ -176,7 +197,16 @@ class _Sweep:
                 self._ask(1)
         self.signals.release()
         self.study.close()
-        return Result(self.begun.folder, self.record.finish())
+        return Result(self.begun.folder, self._finished())
+
+    def _finished(self) -> dict[str, Any]:
+        """The last figures; of several processes process 0 has those of all, in which each has ended."""
+        figures = self.record.finish()
+        if self.given["wait"] and distributed.count() > 1:
+            distributed.living()
+            if distributed.first():
+                figures = self.record.write()
+        return figures
 
     @contextlib.contextmanager
     def _alive(self) -> Iterator[None]:

@@ -12,6 +12,7 @@ from small import command
 
 from jaxnets.errors import UsageError
 from jaxnets.launch import local, processes
+from jaxnets.launch import program as programs
 
 SCRIPT = """
 import os, signal, sys, time
@@ -155,9 +156,25 @@ def test_a_dry_run_prints_what_would_run_and_runs_nothing(tmp_path):
     assert not os.listdir(tmp_path)
 
 
-def test_a_sweep_is_sent_to_workers():
-    with pytest.raises(UsageError, match="jaxnets sweep … --workers N"):
-        local.commands(["sweep", "c.py", "--trials", "9"], processes=2, port=1)
+def test_each_process_of_a_sweep_is_told_its_place_and_is_one_worker():
+    program = ["sweep", "c.py", "--trials", "+9"]
+    _, second = local.commands(program, processes=2, port=1)
+    assert second.words[3:] == (*program, "--coordinator", "127.0.0.1:1", "--processes", "2", "--index", "1")
+    for option in (["--workers", "4"], ["--workers=4"], ["--on", "ray"]):
+        with pytest.raises(UsageError, match="each process is a worker already"):
+            local.commands([*program, *option], processes=2, port=1)
+
+
+def test_a_sweep_that_may_be_started_again_adds_no_trials_each_time():
+    with pytest.raises(UsageError, match=r"--trials \+9 is not allowed here"):
+        programs.words(["sweep", "c.py", "--trials=+9"], python="python3", repeats=True)
+
+
+def test_of_a_sweep_the_launcher_ends_with_the_code_of_its_refusal_and_adds_nothing(capfd, monkeypatch):
+    refuse = processes.Command((sys.executable, "-c", "import sys; print('no such path'); sys.exit(2)"), {})
+    monkeypatch.setattr(local, "commands", lambda program, **how: [refuse])
+    assert local.launch(["sweep", "c.py"], processes=1) == 2
+    assert capfd.readouterr().out == "[0] no such path\n"
 
 
 def apart(*bodies):

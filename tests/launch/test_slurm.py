@@ -172,8 +172,8 @@ def test_a_worker_that_was_told_to_end_is_queued_again(bash, tmp_path):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"program": ("sweep", "c.py", "--trials", "+9")}, "each worker would add as many"),
-        ({"program": ("sweep", "c.py", "--trials=+9")}, "each worker would add as many"),
+        ({"program": ("sweep", "c.py", "--trials", "+9")}, "as many would be added again"),
+        ({"program": ("sweep", "c.py", "--trials=+9")}, "as many would be added again"),
         ({"array": "8"}, "for 8 workers give --array 0-7"),
         ({"gpus_per_node": "4", "ntasks_per_node": 4}, "one worker takes all GPUs"),
     ],

@@ -143,12 +143,15 @@ def test_what_is_not_allowed_is_refused_before_anything_is_asked_for(option, wor
         (("train", "gs://c.py"), False),
         (("s.py", "runs/x"), False),
         (("s.py", "--to=gs://b"), True),
+        (("sweep", "c.py", "--trials", "9"), False),
+        (("sweep", "c.py", "--trials", "9", "--storage", "sqlite:///s.db"), False),
+        (("sweep", "c.py", "--trials", "9", "--storage=grpc://host:13000"), True),
     ],
 )
 def test_a_run_that_would_be_deleted_with_its_disk_is_refused(program, fine, launch):
-    run = launch()
+    run, words = launch(), "--storage postgresql://" if program[0] == "sweep" else "--run-dir gs://"
     code, _, errors = run("--dry-run", program=program)
-    assert code == (0 if fine else 2) and (fine or "--run-dir gs://" in errors)
+    assert code == (0 if fine else 2) and (fine or words in errors)
     assert run("--dry-run", "--allow-local-runs", program=program)[0] == 0
 
 
