@@ -163,9 +163,9 @@ class _Choice:
 
     def _queue(self) -> Program:
         """One trial a call; of trials so short that calls would count, as many as half a second holds."""
-        seconds = about(self.admitted)
-        several = min(self.waiting, _MOST_IN_A_CALL, int(_CALL_SECONDS / max(seconds, 1e-9)))
-        several = -(-self.waiting // -(-self.waiting // max(several, 1)))  # calls of one size
+        seconds, share = about(self.admitted), -(-self.waiting // len(self.devices))
+        several = min(share, _MOST_IN_A_CALL, int(_CALL_SECONDS / max(seconds, 1e-9)))
+        several = -(-share // -(-share // max(several, 1)))  # calls of one size
         in_memory = data.fits_on_device(self.admitted.experiment.data, self.admitted.train)
         return self._compiled(several if several > 1 and in_memory else 0, together=False)
 

@@ -31,7 +31,7 @@ def test_what_is_asked_for_is_not_measured(admitted):
 
 
 def test_the_faster_one_is_taken_and_both_are_told(admitted, monkeypatch):
-    monkeypatch.setattr(forms, "_WORTH", 0.0)
+    monkeypatch.setattr(forms, "_WORTH_ON_A_CPU", 0.0)
     for lanes, queue in ((1.0, 2.0), (2.0, 1.0)):
         seconds = lambda self, program, pair=(queue, lanes): pair[program.together]  # noqa: E731
         monkeypatch.setattr(forms._Choice, "_seconds", seconds)
@@ -43,6 +43,11 @@ def test_the_faster_one_is_taken_and_both_are_told(admitted, monkeypatch):
 def test_work_that_is_done_sooner_than_a_program_is_compiled_is_queued(admitted):
     found = chosen(admitted)
     assert found.form == "queue" and "not worth" in found.why and found.lanes_seconds is None
+
+
+def test_a_call_of_a_queue_leaves_trials_for_the_other_devices(admitted):
+    lanes = [chosen(admitted, form="queue", devices=jax.local_devices()[:n]).program.lanes for n in (1, 2)]
+    assert lanes == [8, 4]
 
 
 def test_lanes_are_halved_until_they_fit(admitted):
