@@ -23,7 +23,7 @@ from jaxnets.config import Experiment
 from jaxnets.errors import Interrupted, NonFiniteError
 from jaxnets.files import write_atomically
 from jaxnets.loop import Notes, note_value
-from jaxnets.run import environment
+from jaxnets.run.environment import environment
 from jaxnets.signals import Signals
 from jaxnets.step import larger_is_better, results
 from jaxnets.sweep.form import Chosen, Form, about, choose
