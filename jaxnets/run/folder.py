@@ -46,10 +46,10 @@ def describe_teacher(run_dir: Path, teacher: Teacher | None) -> None:
     write_json(run_dir / TEACHER, {"teacher": teacher.run, "weights_sha256": teacher.sha256})
 
 
-def checkpoints(place: Path | Shelf, loop: Loop, *, larger_is_better: bool) -> Checkpoints:
+def checkpoints(shelf: Shelf, loop: Loop, *, larger_is_better: bool) -> Checkpoints:
     """The checkpoints of a run, kept as its loop says."""
     return Checkpoints(
-        place,
+        shelf,
         keep_last=loop.keep_last,
         keep_every=loop.keep_every,
         keep_best=loop.keep_best,
