@@ -487,7 +487,7 @@ def test_a_run_that_moves_to_another_environment_goes_on_with_another_program(tm
         path = tmp_path / "run" / name
         path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
     with pytest.MonkeyPatch.context() as patch:  # stopped between the two files
-        patch.setattr("jaxnets.run.drive._Run._dispatch", lambda *_: 1 / 0)
+        patch.setattr("jaxnets.run.drive.Drive._dispatch", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run(experiment(), tmp_path / "run")
     assert run(experiment(), tmp_path / "run").figures["steps"] == 40

@@ -30,21 +30,9 @@ from jaxnets.types import PyTree, TrainState
 from jaxnets.utilisation import seconds_at_peak
 
 
-def drive(
-    admitted: Admitted,
-    home: Home,
-    progress: Progress,
-    signals: Signals,
-    *,
-    allow: tuple[str, ...],
-    sinks: tuple[Opener, ...],
-    profile: Window | None,
-) -> dict[str, Any]:
-    """Trains to the end, or goes on to it, and leaves the result in the run's folder; its figures."""
-    return _Run(admitted, home, progress, signals, allow=allow, sinks=sinks, profile=profile).run()
+class Drive:
+    """Of an admitted experiment, in the home of its run, which no other run is in."""
 
-
-class _Run:
     def __init__(
         self,
         admitted: Admitted,
@@ -66,6 +54,7 @@ class _Run:
         self.feed = Feed(admitted)
 
     def run(self) -> dict[str, Any]:
+        """Trains to the end, or goes on to it, and leaves the result in the run's folder; its figures."""
         larger = self.larger_is_better
         checkpoints = folder.checkpoints(self.home.shelf, self.experiment.loop, larger_is_better=larger)
         with checkpoints, self.feed.stream:

@@ -15,7 +15,7 @@ from jaxnets.profiling import Window
 from jaxnets.progress import Progress
 from jaxnets.remote import Home
 from jaxnets.run.continuing import check_data, check_folder, check_same, check_teacher, differs
-from jaxnets.run.drive import drive
+from jaxnets.run.drive import Drive
 from jaxnets.run.lock import locked
 from jaxnets.run.log import open_sinks
 from jaxnets.run.result import Result
@@ -59,8 +59,8 @@ def run(
         check_data(experiment, dataset.schema, run_dir)
         admitted = admit(experiment, dataset)
         check_teacher(admitted, run_dir, allow)
-        figures = drive(admitted, home, progress, signals, allow=allow, sinks=openers, profile=profile)
-        return Result(_place(home), figures)
+        drive = Drive(admitted, home, progress, signals, allow=allow, sinks=openers, profile=profile)
+        return Result(_place(home), drive.run())
 
 
 @contextlib.contextmanager
