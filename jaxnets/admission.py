@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from jaxnets import config, data, inspection, optim, teacher
@@ -57,6 +58,11 @@ class Admitted(NamedTuple):
     def params(self) -> PyTree:
         """Shapes of all params, those that do not train among them."""
         return merge_params(self.shapes.params, self.shapes.frozen)
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the params are."""
+        return sum(leaf.size for leaf in jax.tree.leaves((self.shapes.params, self.shapes.frozen)))
 
 
 def admit_data(experiment: Experiment, *, say: Callable[[str], None] | None = None) -> Dataset:

@@ -24,6 +24,11 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def write_json(path: Path, content: Any) -> None:
+    """A JSON file, written as `write_atomically` does."""
+    write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
 def read_json(path: Path) -> Any:
     """The content of a JSON file of a run. Raises CheckpointError naming the file if it is none."""
     try:

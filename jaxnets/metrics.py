@@ -32,31 +32,41 @@ Opener = Callable[[list[Record]], Sink]  # takes the records that stand in the l
 
 
 def add(total: Any, more: Any) -> Any:
-    """Two trees of sums added leaf by leaf, in float64; `None` is nothing yet.
+    """Two trees of sums added leaf by leaf, in float64, as JSON holds them; `None` is nothing yet.
 
     >>> add(None, {"total": 1.5}), add({"total": 1.5}, {"total": 2.0})
     ({'total': 1.5}, {'total': 3.5})
     """
-    if isinstance(more, dict):
-        return {name: add(None if total is None else total[name], value) for name, value in more.items()}
-    value = np.asarray(more, np.float64)
-    value = value if total is None else value + np.asarray(total, np.float64)
-    return value.tolist()
+    return _listed(_sum(total, more))
 
 
 def gather(metrics: Mapping[str, Metric], total: Any, more: Any) -> Any:
-    """`add` for the sums of one more batch of an evaluation; what a metric collects is appended to a list instead.
+    """Sums of one more batch of an evaluation, as arrays of float64; what a metric collects is appended to a list.
+
+    An axis of lanes in front of every leaf stays there.
 
     >>> collecting = Metric(lambda *_: None, len, collects=True)
-    >>> gather({"auc": collecting}, {"auc": [1], "loss": 1.0}, {"auc": 2, "loss": 0.5})
-    {'auc': [1, 2], 'loss': 1.5}
+    >>> found = gather({"auc": collecting}, {"auc": [1], "loss": 1.0}, {"auc": 2, "loss": 0.5})
+    >>> found["auc"], float(found["loss"])
+    ([1, 2], 1.5)
     """
-    lists = {name for name, metric in metrics.items() if metric.collects}
     found = {}
     for name, value in more.items():
         before = None if total is None else total[name]
-        found[name] = [*(before or ()), value] if name in lists else add(before, value)
+        collects = name in metrics and metrics[name].collects
+        found[name] = [*(before or ()), value] if collects else _sum(before, value)
     return found
+
+
+def _sum(total: Any, more: Any) -> Any:
+    if isinstance(more, dict):
+        return {name: _sum(None if total is None else total[name], value) for name, value in more.items()}
+    value = np.asarray(more, np.float64)
+    return value if total is None else value + np.asarray(total, np.float64)
+
+
+def _listed(sums: Any) -> Any:
+    return {name: _listed(value) for name, value in sums.items()} if isinstance(sums, dict) else sums.tolist()
 
 
 class JsonLines:

@@ -9,7 +9,6 @@ splits the moments of the train split are constants of the step, so that it is c
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -21,7 +20,7 @@ from jaxnets.columns import columns
 from jaxnets.config import Experiment
 from jaxnets.data.source import is_text
 from jaxnets.errors import ConfigError, DataError, UsageError
-from jaxnets.files import read_json, write_atomically
+from jaxnets.files import read_json, write_json
 from jaxnets.folders import SERIES, members_of
 from jaxnets.metrics import Opener
 from jaxnets.progress import Progress
@@ -185,7 +184,7 @@ def _write(folder: Path, by: By, runs: dict[str, Experiment]) -> dict[str, Any]:
         "runs": found,
         "test": {figure: summary([one["test"][figure] for one in found])._asdict() for figure in names},
     }
-    write_atomically(folder / SERIES, (json.dumps(figures, indent=2) + "\n").encode())
+    write_json(folder / SERIES, figures)
     write_page(folder, figures)
     return figures
 

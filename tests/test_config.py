@@ -11,7 +11,10 @@ from small import CONFIG, command
 
 from jaxnets import config, optim
 from jaxnets.build import check_schema
-from jaxnets.config import _RULES, Experiment, _field_types, _members
+from jaxnets.config import Experiment
+from jaxnets.config.checks import leaves
+from jaxnets.config.kinds import field_types, members_of
+from jaxnets.config.ranges import RULES
 from jaxnets.data import (
     AutoContrast,
     ColorJitter,
@@ -78,12 +81,12 @@ def test_every_number_has_a_rule():
             return
         seen.add(kind)
         for field in dataclasses.fields(kind):
-            for member in _members(_field_types(kind)[field.name]):
+            for member in members_of(field_types(kind)[field.name]):
                 inner = typing.get_args(member)[0] if typing.get_origin(member) is tuple else member
-                for one in _members(inner):
+                for one in members_of(inner):
                     if dataclasses.is_dataclass(one):
                         walk(one)
-                    elif one is float and field.name not in _RULES:
+                    elif one is float and field.name not in RULES:
                         missing.add(f"{kind.__name__}.{field.name}")
 
     walk(Experiment)
@@ -187,7 +190,7 @@ JUNK = [
 
 
 def paths_of(experiment):
-    return [path for path, _, _ in config._leaves(experiment, "")]
+    return [path for path, _, _ in leaves(experiment, "")]
 
 
 def mutated_settings(draw, experiment):

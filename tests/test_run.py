@@ -121,7 +121,7 @@ def test_a_run_that_was_extended_and_stopped_is_not_finished(tmp_path):
     run(experiment(loop=loop(steps=20)), tmp_path / "run")
     longer = experiment(loop=loop(steps=30))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jaxnets.run.fit", lambda *_, **__: 1 / 0)
+        patch.setattr("jaxnets.run.drive.fit", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run(longer, tmp_path / "run", allow=["loop.steps"])
     assert run(longer, tmp_path / "run").figures["steps"] == 30  # the same line again, now without --allow
@@ -300,7 +300,7 @@ def test_the_loop_moves_nothing_that_it_was_not_told_to_move(finished, tmp_path,
                 jnp.arange(3) + np.arange(3)  # the guard guards
             return fit(*words, **named)
 
-    monkeypatch.setattr("jaxnets.run.fit", guarded)
+    monkeypatch.setattr("jaxnets.run.drive.fit", guarded)
     again = run(experiment(), tmp_path / "run")
     assert again.figures["test"] == finished.figures["test"]
 
@@ -487,7 +487,7 @@ def test_a_run_that_moves_to_another_environment_goes_on_with_another_program(tm
         path = tmp_path / "run" / name
         path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
     with pytest.MonkeyPatch.context() as patch:  # stopped between the two files
-        patch.setattr("jaxnets.run._Run._dispatch", lambda *_: 1 / 0)
+        patch.setattr("jaxnets.run.drive.Drive._dispatch", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run(experiment(), tmp_path / "run")
     assert run(experiment(), tmp_path / "run").figures["steps"] == 40

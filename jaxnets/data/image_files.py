@@ -18,7 +18,7 @@ from jaxnets.data.listing import Listing, folder, list_files
 from jaxnets.data.picture_reader import PictureReader
 from jaxnets.data.pictures import SUFFIXES, Images
 from jaxnets.data.reader import Bad
-from jaxnets.data.schema import Dataset, Schema, Split
+from jaxnets.data.schema import Dataset, Split, pixel_schema
 from jaxnets.data.table import reading
 from jaxnets.errors import DataError
 from jaxnets.files import fingerprint
@@ -52,20 +52,17 @@ def read(config: Data, name: str) -> Dataset:
     splits = {split: _split(listing, reader, ids) for split, ids in rows.items()}
     if not splits["train"].length:
         raise DataError(f"{config.source}: the train split is empty; lower data.valid and data.test")
-    mean, std = fitted_moments(splits["train"]) if config.standardize else ((), ())
+    fitted = fitted_moments(splits["train"]) if config.standardize else ((), ())
     hashes = (found if goal == "mask" else listing).known_by()
-    schema = Schema(
-        source=config.source,
-        fingerprint=fingerprint(hashes),
-        input_kind="image",
-        input_shape=(config.images.size, config.images.size, 3),
-        input_dtype="uint8",
-        target_kind=goal,
-        input_mean=mean,
-        input_std=std,
+    schema = pixel_schema(
+        config.source,
+        splits,
+        shape=(config.images.size, config.images.size, 3),
         classes=classes,
-        counts=tuple((split, part.length) for split, part in splits.items()),
-        files=tuple(hashes.items()),
+        fitted=fitted,
+        fingerprint=fingerprint(hashes),
+        files=hashes,
+        target_kind=goal,
     )
     return Dataset(schema, splits)
 

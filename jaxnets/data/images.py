@@ -22,7 +22,7 @@ import numpy as np
 from jaxnets.data.order import Groups
 from jaxnets.data.picture_reader import PictureReader
 from jaxnets.data.reader import Bad
-from jaxnets.data.schema import Dataset, Schema, Split, moments
+from jaxnets.data.schema import Dataset, Split, moments, pixel_schema
 from jaxnets.data.shards import bounds, files_of, known_by
 from jaxnets.errors import ConfigError, DataError
 from jaxnets.files import fingerprint
@@ -181,20 +181,16 @@ def read(config: Data, name: str) -> Dataset:
         own = split if split in files else "train"
         splits[split] = _split(groups[own], labels[own], np.arange(first, last), readers[own], config.images.pool)
     count = _classes(config, splits)
-    mean, std = fitted_moments(splits["train"]) if config.standardize else ((), ())
+    fitted = fitted_moments(splits["train"]) if config.standardize else ((), ())
     hashes = known_by([path for paths in files.values() for path in paths])
-    schema = Schema(
-        source=config.source,
+    schema = pixel_schema(
+        config.source,
+        splits,
+        shape=(config.images.size, config.images.size, 3),
+        classes=map(str, range(count)),
+        fitted=fitted,
         fingerprint=fingerprint(hashes),
-        input_kind="image",
-        input_shape=(config.images.size, config.images.size, 3),
-        input_dtype="uint8",
-        target_kind="class",
-        input_mean=mean,
-        input_std=std,
-        classes=tuple(map(str, range(count))),
-        counts=tuple((split, part.length) for split, part in splits.items()),
-        files=tuple(hashes.items()),
+        files=hashes,
     )
     return Dataset(schema, splits)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxnets.data.builtin.sklearn_files import read_gz
 from jaxnets.data.reader import Leaf
-from jaxnets.data.schema import Dataset, Schema, Split, moments
+from jaxnets.data.schema import Dataset, Split, moments, pixel_schema
 from jaxnets.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -72,18 +72,14 @@ def read(config: Data, shape: tuple[int, ...], bounds: Mapping[str, tuple[int, i
         targets = ((first + np.arange(length)) % len(DIRECTIONS)).astype(np.int32)
         reader = MovingDigits(digits[low:high], (frames, height, width))
         splits[name] = Split({"targets": targets}, length, first=first, reader=reader)
-    mean, std = _fitted(splits["train"]) if config.standardize else ((), ())
-    schema = Schema(
-        source=config.source,
+    fitted = _fitted(splits["train"]) if config.standardize else ((), ())
+    schema = pixel_schema(
+        config.source,
+        splits,
+        shape=(frames, height, width, 1),
+        classes=DIRECTIONS,
+        fitted=fitted,
         fingerprint=hashlib.sha256(config.source.encode()).hexdigest(),
-        input_kind="video",
-        input_shape=(frames, height, width, 1),
-        input_dtype="uint8",
-        target_kind="class",
-        input_mean=mean,
-        input_std=std,
-        classes=tuple(DIRECTIONS),
-        counts=tuple((name, split.length) for name, split in splits.items()),
     )
     return Dataset(schema, splits)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -193,6 +193,38 @@ class Dataset(NamedTuple):
 
     schema: Schema
     splits: dict[str, Split]
+
+
+def pixel_schema(
+    source: str,
+    splits: Mapping[str, Split],
+    *,
+    shape: tuple[int, ...],
+    classes: Iterable[str],
+    fitted: tuple[tuple[float, ...], tuple[float, ...]],
+    fingerprint: str,
+    files: Mapping[str, str] | None = None,
+    target_kind: Literal["class", "mask"] = "class",
+) -> Schema:
+    """The schema of images in bytes, or of clips: whatever they are read from.
+
+    shape:  (height, width, channels), or (frames, height, width, channels)
+    fitted: mean and standard deviation of each channel on the train split; ((), ()) = not standardised
+    """
+    mean, std = fitted
+    return Schema(
+        source=source,
+        fingerprint=fingerprint,
+        input_kind="video" if len(shape) == 4 else "image",
+        input_shape=shape,
+        input_dtype="uint8",
+        target_kind=target_kind,
+        input_mean=mean,
+        input_std=std,
+        classes=tuple(classes),
+        counts=tuple((name, split.length) for name, split in splits.items()),
+        files=tuple((files or {}).items()),
+    )
 
 
 def preprocess(schema: Schema, inputs: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxnets.data.reader import Leaf
-from jaxnets.data.schema import Dataset, Schema, Split, moments
+from jaxnets.data.schema import Dataset, Split, moments, pixel_schema
 
 if TYPE_CHECKING:
     from jaxnets.data.source import Data
@@ -61,17 +61,14 @@ def dataset(
     seen = np.zeros((min(_FITTED, splits["train"].length), *shape), np.uint8)
     out = {"inputs": seen, "targets": np.zeros((len(seen), *shape[:2]), np.int32)}
     reader.fill(np.arange(len(seen)), out, None)
-    mean, std = moments(seen) if config.standardize else ((), ())
-    schema = Schema(
-        source=config.source,
-        fingerprint=fingerprint,
-        input_kind="image",
-        input_shape=shape,
-        input_dtype="uint8",
-        target_kind="mask",
-        input_mean=mean,
-        input_std=std,
+    fitted = moments(seen) if config.standardize else ((), ())
+    schema = pixel_schema(
+        config.source,
+        splits,
+        shape=shape,
         classes=("background", *(f"{'disc' if kind % 2 else 'rectangle'} {kind}" for kind in range(1, classes))),
-        counts=tuple((split, part.length) for split, part in splits.items()),
+        fitted=fitted,
+        fingerprint=fingerprint,
+        target_kind="mask",
     )
     return Dataset(schema, splits)

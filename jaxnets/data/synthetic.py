@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxnets.data import captions, moving, shapes
 from jaxnets.data.reader import Leaf
-from jaxnets.data.schema import Dataset, Schema, Split
+from jaxnets.data.schema import Dataset, Split, pixel_schema
 from jaxnets.data.text import check_window, token_schema
 from jaxnets.errors import ConfigError
 
@@ -104,17 +104,14 @@ def _images(config: Data, shape: tuple[int, ...], classes: int, count: int) -> D
         split: Split({"targets": np.arange(length, dtype=np.int32) % classes}, length, first=first, reader=reader)
         for split, (first, length) in _bounds(count).items()
     }
-    schema = Schema(
-        source=config.source,
+    fitted = ((0.5,) * shape[-1], (_UNIFORM_STD,) * shape[-1]) if config.standardize else ((), ())
+    schema = pixel_schema(
+        config.source,
+        splits,
+        shape=shape,
+        classes=map(str, range(classes)),
+        fitted=fitted,
         fingerprint=_fingerprint(config),
-        input_kind="image",
-        input_shape=shape,
-        input_dtype="uint8",
-        target_kind="class",
-        input_mean=(0.5,) * shape[-1] if config.standardize else (),
-        input_std=(_UNIFORM_STD,) * shape[-1] if config.standardize else (),
-        classes=tuple(map(str, range(classes))),
-        counts=tuple((split, part.length) for split, part in splits.items()),
     )
     return Dataset(schema, splits)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxnets.errors import UsageError, near
-from jaxnets.files import read_json, write_atomically
+from jaxnets.files import read_json, write_json
 
 FOLDER = Path("launches")
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,48}[a-z0-9])?")
@@ -39,7 +38,7 @@ def check_name(name: str, option: str = "--name") -> str:
 def save(record: Record, folder: Path = FOLDER) -> None:
     """Keeps a launch, over what was known of it before."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / f"{record.name}.json", (json.dumps(record._asdict(), indent=2) + "\n").encode())
+    write_json(folder / f"{record.name}.json", record._asdict())
 
 
 def load(name: str, folder: Path = FOLDER) -> Record:

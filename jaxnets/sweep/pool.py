@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxnets import data
+from jaxnets import data, metrics
 from jaxnets.config import Experiment
 from jaxnets.loop import note_value
 from jaxnets.step import larger_is_better, results
@@ -233,9 +233,8 @@ class Pool:
     def _figures(self, batches: Iterable[PyTree], lanes: list[int]) -> dict[int, dict[str, float]]:
         """Of each of these lanes, from the sums of each batch, which are added in the order of `train`."""
         sums: Any = None
-        own = self.task.metrics
         for found in batches:
-            sums = _add(own, sums, found)
+            sums = metrics.gather(self.task.metrics, sums, found)
         if not self.program.lanes:
             return {0: results(self.task, sums)}
         return {lane: results(self.task, _of(sums, lane)) for lane in lanes}
@@ -318,19 +317,6 @@ class Pool:
             why=why,
             history=one.history,
         )
-
-
-def _add(own: Any, total: Any, more: Any) -> Any:
-    """Sums of one more batch, in float64 as `metrics.add` has them; what a metric collects is appended."""
-    found = {}
-    for name, value in more.items():
-        before = None if total is None else total[name]
-        if name in own and own[name].collects:
-            found[name] = [*(before or ()), value]
-        else:
-            value = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), value)
-            found[name] = value if before is None else jax.tree.map(np.add, before, value)
-    return found
 
 
 def _of(sums: Any, lane: int) -> Any:

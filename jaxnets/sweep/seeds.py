@@ -6,7 +6,6 @@ this process, `run` continues the member from there: tested, reported, extended 
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -16,14 +15,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxnets import config, data, metrics, optim
+from jaxnets import data, metrics, optim, remote
 from jaxnets.admission import Admitted, admit, admit_data
-from jaxnets.checkpoint import Checkpoints
 from jaxnets.config import Experiment
 from jaxnets.errors import Interrupted, NonFiniteError
-from jaxnets.files import write_atomically
 from jaxnets.loop import Notes, note_value
-from jaxnets.run import environment
+from jaxnets.run.folder import checkpoints, describe
 from jaxnets.signals import Signals
 from jaxnets.step import larger_is_better, results
 from jaxnets.sweep.form import Chosen, Form, about, choose
@@ -89,15 +86,9 @@ class _Member:
     def __init__(self, experiment: Experiment, folder: Path, admitted: Admitted, *, larger: bool) -> None:
         self.experiment, self.folder = experiment, folder
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "config.json", config.dump(experiment).encode())
-        write_atomically(folder / "schema.json", (json.dumps(admitted.schema.to_json(), indent=2) + "\n").encode())
-        write_atomically(folder / "env.json", (json.dumps(environment(), indent=2) + "\n").encode())
-        loop = experiment.loop
-        keeping = {"keep_last": loop.keep_last, "keep_every": loop.keep_every, "keep_best": loop.keep_best}
-        self.checkpoints = Checkpoints(
-            folder / "checkpoints", mode="max" if larger else "min", monitor=loop.monitor, **keeping
-        )
-        self.notes = Notes(monitor=loop.monitor)
+        self.notice = describe(folder, experiment, admitted.schema)
+        self.checkpoints = checkpoints(remote.local(folder).shelf, experiment.loop, larger_is_better=larger)
+        self.notes = Notes(monitor=experiment.loop.monitor)
         self.log: Any = None
 
     def open(self, offset: int) -> None:
@@ -125,6 +116,8 @@ class _Together:
         self.last = admitted.last
         self.larger = larger_is_better(self.task, self.loop.monitor)
         self.members = [_Member(one, folder / name, admitted, larger=self.larger) for name, one in members.items()]
+        for notice in dict.fromkeys(one.notice for one in self.members if one.notice):
+            say(notice)
         self.program = chosen.program
         spare = [admitted.experiment] * (self.program.lanes - len(self.members))
         self.numbers = self.program.numbers([one.experiment for one in self.members] + spare)

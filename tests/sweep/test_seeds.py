@@ -36,9 +36,9 @@ def base(**changes):
     return experiment(loop=loop(**SHORT | changes))
 
 
-def in_lanes(folder, one, signals=None):
+def in_lanes(folder, one, signals=None, say=lambda line: None):
     def ahead(runs, folder, own):
-        assert train_together(runs, folder, form="lanes", signals=signals or own, say=lambda line: None)
+        assert train_together(runs, folder, form="lanes", signals=signals or own, say=say)
 
     return series(one, folder, by="seeds", count=3, progress=Said(), ahead=ahead).figures
 
@@ -66,7 +66,12 @@ def test_what_a_signal_ended_goes_on_bit_for_bit(tmp_path):
         in_lanes(tmp_path / "cut", base(), Ends(2))
     steps = list(leaves_of(tmp_path / "cut" / "seed_1"))
     assert 0 < steps[-1] < 12
-    in_lanes(tmp_path / "cut", base())
+    for name in ("seed_0", "seed_1"):
+        path = tmp_path / "cut" / name / "env.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"python": "3.9.0"}))
+    said = []
+    in_lanes(tmp_path / "cut", base(), say=said.append)
+    assert sum("another environment than before (python)" in line for line in said) == 1
     for name in ("seed_0", "seed_1", "seed_2"):
         assert log_of(tmp_path / "cut" / name) == log_of(tmp_path / "whole" / name)
         assert leaves_of(tmp_path / "cut" / name)[12] == leaves_of(tmp_path / "whole" / name)[12]

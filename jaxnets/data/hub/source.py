@@ -16,7 +16,7 @@ from jaxnets.data.partition import split_rows
 from jaxnets.data.picture_reader import PictureReader
 from jaxnets.data.pictures import BadPicture
 from jaxnets.data.reader import Bad
-from jaxnets.data.schema import Dataset, Schema, Split
+from jaxnets.data.schema import Dataset, Split, pixel_schema
 from jaxnets.data.table import source as table
 from jaxnets.errors import ConfigError, DataError, near
 from jaxnets.files import fingerprint
@@ -119,21 +119,16 @@ def _pictures(config: Data, name: str, splits: Mapping[str, Any], column: str) -
         split: Split({"targets": labels[ids]}, len(ids), rows=ids, origins=origins, reader=reader)
         for split, ids in rows.items()
     }
-    mean, std = fitted_moments(dealt["train"]) if config.standardize else ((), ())
+    fitted = fitted_moments(dealt["train"]) if config.standardize else ((), ())
     files = files_of(splits)
-    size = config.images.size
-    schema = Schema(
-        source=config.source,
-        fingerprint=fingerprint({**files, "target": target}),
-        input_kind="image",
-        input_shape=(size, size, 3),
-        input_dtype="uint8",
-        target_kind="class",
-        input_mean=mean,
-        input_std=std,
+    schema = pixel_schema(
+        config.source,
+        dealt,
+        shape=(config.images.size, config.images.size, 3),
         classes=classes,
-        counts=tuple((split, part.length) for split, part in dealt.items()),
-        files=tuple(files.items()),
+        fitted=fitted,
+        fingerprint=fingerprint({**files, "target": target}),
+        files=files,
     )
     return Dataset(schema, dealt)
 

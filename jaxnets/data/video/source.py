@@ -14,7 +14,7 @@ from jaxnets.data.draws import Draw
 from jaxnets.data.listed import classified, listing_rows
 from jaxnets.data.listing import Listing, list_files
 from jaxnets.data.reader import Bad, Leaf
-from jaxnets.data.schema import Dataset, Schema, Split, moments
+from jaxnets.data.schema import Dataset, Split, moments, pixel_schema
 from jaxnets.data.video.clips import SUFFIXES, Video, read_clip
 from jaxnets.data.video.decoding import BadClip
 from jaxnets.errors import ConfigError, DataError
@@ -58,20 +58,16 @@ def read(config: Data, name: str) -> Dataset:
     splits = {split: _split(listing, reader, ids) for split, ids in listing_rows(config, listing).items()}
     if not splits["train"].length:
         raise DataError(f"{config.source}: the train split is empty; lower data.valid and data.test")
-    mean, std = _moments(reader, splits["train"]) if config.standardize else ((), ())
+    fitted = _moments(reader, splits["train"]) if config.standardize else ((), ())
     hashes = listing.known_by()
-    schema = Schema(
-        source=config.source,
-        fingerprint=fingerprint(hashes),
-        input_kind="video",
-        input_shape=reader.leaves["inputs"].shape,
-        input_dtype="uint8",
-        target_kind="class",
-        input_mean=mean,
-        input_std=std,
+    schema = pixel_schema(
+        config.source,
+        splits,
+        shape=reader.leaves["inputs"].shape,
         classes=listing.classes,
-        counts=tuple((split, part.length) for split, part in splits.items()),
-        files=tuple(hashes.items()),
+        fitted=fitted,
+        fingerprint=fingerprint(hashes),
+        files=hashes,
     )
     return Dataset(schema, splits)
 

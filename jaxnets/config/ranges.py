@@ -1,0 +1,95 @@
+"""What each number and each word may be, by the name of its field."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jaxnets.models.layers import TRANSFERS
+
+_POSITIVE = (lambda x: x > 0, "a number above 0")
+_NOT_NEGATIVE = (lambda x: x >= 0, "a number of at least 0")
+_SHARE = (lambda x: 0 <= x < 1, "a number of at least 0 and below 1")
+_PART = (lambda x: 0 <= x <= 1, "a number from 0 to 1")
+COUNT = (lambda x: x >= 1, "a whole number of at least 1")
+# (test, words): a name means the same everywhere.
+RULES: dict[str, tuple[Any, str]] = {
+    "lr": _POSITIVE,
+    "adam_lr": _POSITIVE,
+    "keep_gib": _NOT_NEGATIVE,
+    "lr_multiple": _NOT_NEGATIVE,
+    "class_weights": _NOT_NEGATIVE,
+    "start": _PART,
+    "end": _PART,
+    "rise": _PART,
+    "decay_share": _PART,
+    "weight_decay": _NOT_NEGATIVE,
+    "dropout": _SHARE,
+    "word_dropout": _SHARE,
+    "depth": _NOT_NEGATIVE,
+    "drop_path": _SHARE,
+    "cell_dropout": _SHARE,
+    "sigma": _POSITIVE,
+    "label_smoothing": _SHARE,
+    "temperature": _POSITIVE,
+    "weight": _PART,
+    "quantiles": (lambda x: 0 < x < 1, "levels above 0 and below 1"),
+    "positive_weight": _POSITIVE,
+    "noise": _NOT_NEGATIVE,
+    "ignore_index": _NOT_NEGATIVE,
+    "q": (lambda x: 0 < x <= 1, "a number above 0 and at most 1"),
+    "cross_weight": _NOT_NEGATIVE,
+    "reverse_weight": _NOT_NEGATIVE,
+    "log_zero": (lambda x: x < 0, "a number below 0"),
+    "momentum": _SHARE,
+    "beta1": _SHARE,
+    "beta2": _SHARE,
+    "b1": _SHARE,
+    "b2": _SHARE,
+    "beta": _SHARE,
+    "decay": _SHARE,
+    "ema_decay": _SHARE,
+    "eps": _POSITIVE,
+    "clip_norm": _POSITIVE,
+    "sam_rho": _POSITIVE,
+    "loss_scale": (lambda x: 1 <= x <= 2**24, "a number from 1 to 16777216"),
+    "initial_sum": _NOT_NEGATIVE,
+    "initial_estimate": _POSITIVE,
+    "alpha": _POSITIVE,
+    "brightness": _NOT_NEGATIVE,
+    "contrast": _PART,
+    "saturation": _PART,
+    "hue": (lambda x: 0 <= x <= 0.5, "a number from 0 to 0.5"),
+    "probability": _PART,
+    "smallest": _PART,
+    "largest": _PART,
+    "area": (lambda x: 0 < x <= 1, "a number above 0 and at most 1"),
+    "centre": (lambda x: 0 < x <= 1, "a number above 0 and at most 1"),
+    "aspect": (lambda x: 0 < x <= 1, "a number above 0 and at most 1"),
+    "bits": (lambda x: 1 <= x <= 8, "a whole number from 1 to 8"),
+    "threshold": (lambda x: 0 <= x <= 256, "a number from 0 to 256"),
+    "change": _PART,
+    "magnitude": (lambda x: 0 <= x <= 10, "a number from 0 to 10"),
+    "warmup_steps": _NOT_NEGATIVE,
+    "seed": (lambda x: 0 <= x < 2**31, "a whole number from 0 to 2147483647"),
+    "split_seed": (lambda x: 0 <= x < 2**31, "a whole number from 0 to 2147483647"),
+    "valid": _SHARE,
+    "test": _SHARE,
+    "folds": (lambda x: x >= 2, "a whole number of at least 2"),
+    "fold": _NOT_NEGATIVE,
+    "workers": _NOT_NEGATIVE,
+    "most_bad": _NOT_NEGATIVE,
+    "words": _NOT_NEGATIVE,
+    "epochs": _POSITIVE,
+    "decibels": _NOT_NEGATIVE,
+    "points": (lambda x: x >= 2, "a whole number of at least 2"),
+    **dict.fromkeys(("least_db", "most_db"), (lambda x: -100 <= x <= 100, "a number from -100 to 100")),
+    **dict.fromkeys(("share", "time_share", "mel_share"), _PART),
+    **dict.fromkeys(("time_change", "mel_change", "rate_change"), _SHARE),
+    **dict.fromkeys(("seconds", "frame_seconds", "hop_seconds", "range_db"), _POSITIVE),
+    "save_minutes": _POSITIVE,
+    **dict.fromkeys(
+        ("data", "fsdp", "tensor"),
+        (lambda x: x == -1 or x >= 1, "a whole number of at least 1, or -1 for all devices that are left"),
+    ),
+}
+WORDS = {"activation": tuple(TRANSFERS), "dtype": ("float32", "bfloat16", "float16")}
