@@ -21,7 +21,8 @@ from jaxnets.build import experiment_step
 from jaxnets.config import Experiment
 from jaxnets.errors import ConfigError
 from jaxnets.flops import flops
-from jaxnets.sweep.program import LONGEST, Program
+from jaxnets.sweep.functions import LONGEST
+from jaxnets.sweep.program import Program
 
 Form = Literal["auto", "lanes", "queue"]
 MOST = 256  # lanes, unless the user asks for more

@@ -24,7 +24,7 @@ from jaxnets.run.folder import checkpoints, describe
 from jaxnets.signals import Signals
 from jaxnets.step import larger_is_better, results
 from jaxnets.sweep.form import Chosen, Form, about, choose
-from jaxnets.sweep.program import Slots
+from jaxnets.sweep.functions import Slots
 from jaxnets.types import PyTree, TrainState
 
 _WORTH = 20.0  # seconds that all of them may take, from which on it is measured whether lanes are faster
