@@ -256,9 +256,10 @@ class Study:
         there = self._storage.optuna.get_study_directions(self._id)
         if there != directions:
             words = ["larger" if one == optuna.study.StudyDirection.MAXIMIZE else "smaller" for one in there]
+            asked = [f"{one.figure} ({'larger' if one.larger_is_better else 'smaller'})" for one in self.objectives]
             raise UsageError(
-                f"study {self.name!r} in {self._storage.where} has {len(there)} objectives of which {', '.join(words)} "
-                f"is better, and not {', '.join(one.figure for one in self.objectives)}; give another --name"
+                f"study {self.name!r} in {self._storage.where} has {len(there)} objective(s), of which better is: "
+                f"{', '.join(words)}; given are {', '.join(asked)}; give as many of the same kind, or another --name"
             )
 
     def _agree(self, meta: dict[str, Any], allow: Sequence[str]) -> None:
@@ -296,7 +297,7 @@ class Study:
                 pairs = difference(before[part], meta[part])
                 changes = "; ".join(f"{path}: {old} is there, {new} is given" for path, (old, new) in pairs.items())
             raise UsageError(
-                f"study {self.name!r} in {self._storage.where} has another {_PARTS[part]} ({changes}); "
+                f"study {self.name!r} in {self._storage.where} has another {PARTS[part]} ({changes}); "
                 f"give the same, another --name, or allow it to change ({part})"
             )
 
@@ -532,7 +533,7 @@ def check_searcher(searcher: str, space: Space, objectives: Sequence[Objective])
         needed("torch", extra="gp", purpose="for the searcher gp")
 
 
-_PARTS = {"space": "space", "objectives": "objectives", "fixed": "base config"}
+PARTS = {"space": "space", "objectives": "objectives", "fixed": "base config"}
 
 
 def _texts(space: Space) -> dict[str, str]:

@@ -309,7 +309,7 @@ def test_a_storage_that_cannot_be_used_is_told(tmp_path, monkeypatch):
         tmp_path / "file" / "study.journal": "cannot be used",
         f"grpc://localhost:{port}": "timeout.*see that it is there, runs",
         "grpc://localhost": "grpc://HOST:PORT",
-        "nosuch://server/db": "nosuch",
+        "nosuch://server/db": "nosuch.*give a path, or a URL as in sqlite",
         "sqlite:////nowhere/at/all.db": "unable to open database file",
     }.items():
         with pytest.raises(UsageError, match=said):

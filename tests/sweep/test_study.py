@@ -181,7 +181,7 @@ def test_another_study_under_the_same_name_is_refused_unless_allowed(tmp_path, p
 
 def test_another_direction_is_refused(tmp_path):
     opened(tmp_path)
-    with pytest.raises(UsageError, match="smaller is better, and not test.accuracy; give another --name"):
+    with pytest.raises(UsageError, match=r"better is: smaller; given are test.accuracy \(larger\)"):
         opened(tmp_path, objectives=[ACCURACY], allow=["objectives"])
 
 
