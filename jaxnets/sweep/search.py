@@ -126,7 +126,7 @@ class Study:
         self._beats, self._patience = Beats(patience), patience
         self._beat, self._beaten = 0, -math.inf  # how many, and when the last was (monotonic seconds)
         self._lock = threading.RLock()
-        self._depth = 0
+        self._depth, self._closed = 0, False
         self._ids: dict[int, int] = {}  # number -> Optuna's id, of the trials that this worker was given
         self._claimed: set[int] = set()  # those of them that were another's before
         self._points = draws.grid(space) if searcher == "grid" else None
@@ -168,11 +168,16 @@ class Study:
             return [self._tell(one) for one in checked]
 
     def records(self) -> list[Record]:
-        """Every trial, by number, but for those that wait until more are wanted."""
+        """Every trial, by number, but for those that wait until more are wanted. What a closed study had waits."""
         paths = {name: path for path, name in self._names.items()}
         with self._at_work():
             limit = self._limit()
             records = [_record(trial, paths) for trial in self._trials()]
+            if self._closed:
+                mine = [one.state == "running" and one.number in self._ids for one in records]
+                records = [
+                    one._replace(state="waiting") if was else one for one, was in zip(records, mine, strict=True)
+                ]
             return [one for one in records if one.state != "waiting" or one.number < limit]
 
     def want(self, trials: int | str) -> int:
@@ -233,6 +238,7 @@ class Study:
     def close(self) -> None:
         """Says that this worker goes: what it has not told is for others at once."""
         with self._at_work():
+            self._closed = True
             self._write_beat(left=True)
 
     def __enter__(self) -> Study:

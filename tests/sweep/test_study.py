@@ -116,6 +116,16 @@ def test_a_study_is_gone_on_with_by_name_and_extended(tmp_path):
     assert opened(tmp_path, name="other").want("+2") == 2
 
 
+def test_what_a_worker_had_when_it_left_waits(tmp_path):
+    study = opened(tmp_path)
+    study.want(3)
+    tell_lr(study, study.ask(3)[:1])
+    assert [one.state for one in study.records()] == ["complete", "running", "running"]
+    study.close()
+    assert [one.state for one in study.records()] == ["complete", "waiting", "waiting"]
+    assert [one.number for one in opened(tmp_path).ask(9)] == [1, 2]
+
+
 def test_a_trial_more_than_wanted_waits_until_it_is(tmp_path, monkeypatch):
     first, second = opened(tmp_path), opened(tmp_path)
     first.want(2)
