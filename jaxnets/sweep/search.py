@@ -294,17 +294,19 @@ class Study:
     def _refuse_others(self, before: Mapping[str, Any], meta: Mapping[str, Any], allow: Sequence[str]) -> None:
         from jaxnets.config import difference
 
-        for part in ("space", "objectives", "fixed"):
-            if part in allow or before[part] == meta[part]:
-                continue
+        others = [part for part in PARTS if part not in allow and before[part] != meta[part]]
+        told = []
+        for part in others:
             if part == "objectives":
                 changes = f"{before[part]} is there, {meta[part]} is given"
             else:
                 pairs = difference(before[part], meta[part])
                 changes = "; ".join(f"{path}: {old} is there, {new} is given" for path, (old, new) in pairs.items())
+            told.append(f"another {PARTS[part]} ({changes})")
+        if told:
             raise UsageError(
-                f"study {self.name!r} in {self._storage.where} has another {PARTS[part]} ({changes}); "
-                f"give the same, another --name, or allow it to change ({part})"
+                f"study {self.name!r} in {self._storage.where} has {' and '.join(told)}; "
+                f"give the same, another --name, or --allow {' '.join(others)}"
             )
 
     def _attributes(self) -> dict[str, Any]:

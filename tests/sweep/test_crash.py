@@ -132,11 +132,12 @@ def test_a_last_line_cut_at_any_byte_is_no_line(tmp_path, monkeypatch):
     assert [record.state for record in opened(where).records()] == ["running"]
 
 
-def test_a_line_that_is_damaged_within_the_file_is_named(tmp_path):
+@pytest.mark.parametrize("line", [b"{nonsense", b"[1, 2]", b"{}", b"\xbe"])
+def test_a_line_that_is_damaged_within_the_file_is_named(tmp_path, line):
     where = tmp_path / "study.journal"
     opened(where)
     content = where.read_bytes()
-    where.write_bytes(b"{nonsense\n" + content)
+    where.write_bytes(line + b"\n" + content)
     with pytest.raises(CheckpointError, match=r"line 1 of .*study.journal is damaged"):
         opened(where)
 

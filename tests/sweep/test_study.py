@@ -180,13 +180,19 @@ OTHERS = {
 def test_another_study_under_the_same_name_is_refused_unless_allowed(tmp_path, part):
     changes, said = OTHERS[part]
     tell_lr(first := opened(tmp_path), first.ask(3))
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=f"{said}.*or --allow {part}$"):
         opened(tmp_path, **changes)
     other = opened(tmp_path, **changes, allow=[part])
     assert [one.number for one in other.ask(2)] == [3, 4] and len(other.records()) == 5
     opened(tmp_path, **changes)
     with pytest.raises(UsageError, match="has another"):
         opened(tmp_path)
+
+
+def test_all_that_differs_is_told_at_once(tmp_path):
+    opened(tmp_path)
+    with pytest.raises(UsageError, match="another space .* and another base config .*--allow space fixed$"):
+        opened(tmp_path, space={"seed": Range(3)}, fixed={"loop": {"steps": 10}})
 
 
 def test_another_direction_is_refused(tmp_path):
