@@ -35,11 +35,17 @@ def promoted(name: str | Path, *, trial: int | None = None) -> tuple[Experiment,
     """
     figures = read_json(folder_of(name) / SWEEP)
     chosen = _chosen(figures, trial, name)
+    whole = next(one for one in figures["trials"] if one["number"] == chosen["number"])
     words = f"trial {chosen['number']} of {figures['name']}"
     if chosen["values"]:
         words += ": " + ", ".join(
             f"{objective['figure']} {value:.6g}"
             for objective, value in zip(figures["objectives"], chosen["values"], strict=True)
+        )
+    if whole["parent"] is not None:
+        words += (
+            f"\n             it went on from weights of trial {whole['parent']} and with other settings (pbt); this "
+            "run begins anew with its first settings, and may end elsewhere"
         )
     return apply(_base(figures), chosen["settings"]), words
 

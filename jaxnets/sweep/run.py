@@ -275,6 +275,11 @@ class _Sweep:
         group.told = self.record.chosen(group.chosen, group.settings)
         self._tell_chosen(group)
         group.pools = self._pools(group)
+        if self.begun.stopping != "none" and not group.pools[0].rule.rungs:
+            self.say(
+                f"  --stopping {self.begun.stopping} ends none of these trials: with --least {self.given['least']} it "
+                f"looks at none of their {group.admitted.last} steps"
+            )
 
     def _halve(self, group: _Group) -> None:
         """After a device ran out of memory: its trials begin again, half as many at once."""

@@ -201,9 +201,10 @@ class Study:
 
     @property
     def wanted(self) -> int | None:
-        """How many trials the study shall have; None if nobody said."""
+        """How many trials the study shall have, a grid no more than its points; None if there is no end."""
         with self._at_work():
-            return self._attributes().get(_WANTED)
+            limit = self._limit()
+            return None if limit == math.inf else int(limit)
 
     def give_back(self, numbers: Iterable[int]) -> list[int]:
         """Lets others have trials that were asked for and not begun; returns those that stay with this worker."""

@@ -90,6 +90,7 @@ def test_a_grid_tries_every_combination_once_and_ends(tmp_path):
     one, two = (opened(tmp_path, space=space, searcher="grid") for _ in range(2))
     asked = [*one.ask(5), *two.ask(7), *one.ask(1000)]
     assert len(asked) == (1 + 2) * 2 * 2 * 2 * 3 and not two.ask(1)
+    assert one.want(1000) == 1000 and two.wanted == len(asked)  # there are no more, so the sweep is whole
     assert len({str(sorted(one.settings.items())) for one in asked}) == len(asked)
 
 

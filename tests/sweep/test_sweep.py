@@ -69,6 +69,21 @@ def test_the_best_trial_is_a_run(tmp_path, monkeypatch):
         promoted("first", trial=9)
 
 
+def test_a_rule_that_looks_at_no_step_says_so(tmp_path):
+    lines = []
+    swept(tmp_path, trials=1, form="queue", stopping="asha", least=20, say=lines.append)
+    assert any("--stopping asha ends none of these trials: with --least 20" in line for line in lines)
+
+
+def test_a_trial_that_went_on_from_another_is_promoted_with_a_word(tmp_path):
+    swept(tmp_path, trials=1, form="queue")
+    figures = json.loads((tmp_path / "sweep.json").read_text())
+    assert "went on" not in promoted(tmp_path)[1]
+    figures["trials"][0]["parent"] = 3
+    (tmp_path / "sweep.json").write_text(json.dumps(figures))
+    assert "it went on from weights of trial 3" in promoted(tmp_path)[1]
+
+
 def test_shapes_make_groups_and_each_is_compiled_once(tmp_path):
     space = SPACE | {"model.widths": Choice("4", "8,8")}
     figures = swept(tmp_path, trials=8, space=space, form="lanes", lanes=2)
