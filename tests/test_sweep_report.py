@@ -218,6 +218,18 @@ def test_a_trial_that_ended_at_a_rung_stands_at_its_last_value_there(tmp_path):
     assert "a pruned trial at its last valid loss" in page and ">pruned<" in page and "failed ✕" not in page
 
 
+@pytest.mark.parametrize("done", [2, 3])
+def test_curves_of_trials_that_were_stopped_far_off_do_not_make_the_axis(done, tmp_path):
+    content = small({"seed": "range(4)"}, [1.0] * (done + 1), [{"seed": k} for k in range(done + 1)])
+    for one in content["trials"]:
+        one["curve"] = [[3, 1.2], [9, 1.0]]
+    content["trials"][-1].update(state="pruned", values=None, curve=[[3, 1.5]])
+    write_page(str(sweeps.write(tmp_path, content)))
+    (curves,) = [one for one in data_of((tmp_path / "sweep.html").read_text())["charts"] if one["kind"] == "curves"]
+    points = np.frombuffer(base64.b64decode(curves["points"]), "<u2").reshape(-1, 2)
+    assert (points[-1, 1] > 60000) == (done == 3)
+
+
 def test_pruned_trials_are_shown_at_their_first_figure_where_there_are_several(tmp_path):
     content = sweeps.written(60, second=True)
     write_page(str(sweeps.write(tmp_path, content)))

@@ -22,6 +22,7 @@ TRUSTED = 0.3  # R² of a forest, below which nothing is concluded from it
 _SLICES, _CONTOURS = 12, 6
 _FAINT = 0.05  # of the variance, below which a pair is not drawn
 _POINTS = 400_000  # of all curves together
+_ENOUGH = 3  # finished trials whose curves alone make the axis: those that were stopped may be far off
 _FALL = 6.0  # largest over least value, from which the axis of curves is logarithmic
 _MIDDLES = (np.arange(GRID) + 0.5) / GRID
 LEGEND = (
@@ -210,7 +211,8 @@ def _curves(found: Study) -> str:
     kept = [_thinned(points, most) for points in curves]
     objective = found.sweep.objectives[0]
     done = [points for points, there in zip(kept, found.sweep.complete(), strict=True) if there and len(points)]
-    y = _scale(np.concatenate([points[:, 1] for points in done or kept]), objective.larger, spread=_FALL)
+    those = done if len(done) >= _ENOUGH else kept
+    y = _scale(np.concatenate([points[:, 1] for points in those]), objective.larger, spread=_FALL)
     x = Scale(0.0, longest)
     placed = [np.array([(x.place(a), y.place(b)) for a, b in curve.tolist()], float).reshape(-1, 2) for curve in kept]
     words = f"valid {objective.figure.rpartition('.')[2].replace('_', ' ')}"
