@@ -159,6 +159,10 @@ def test_config_prints_every_value_and_differences(digits, diabetes, capsys):
         (["train", "--optim.lr"], "--optim.lr needs a value"),
         (["train"], "give a config, or --from-sweep"),
         (
+            ["sweep", "configs/digits_mlp.py", "--trials", "1", "--over", "seed=range(2)", "seed=range(3)"],
+            "seed is there twice",
+        ),
+        (
             ["train", "configs/digits_cnn.py", "--model.widths", "64 64", "--model", "mlp"],
             "cnn has no widths, but mlp, autoencoder, tabularmlp have; switch with --model mlp",
         ),

@@ -17,7 +17,7 @@ from jaxnets.report.sweep import write as write_page
 from jaxnets.report.sweep.advice import advise, next_command
 from jaxnets.report.sweep.charts import unbeaten
 from jaxnets.report.sweep.dimension import read_dimension
-from jaxnets.report.sweep.folder import find, read
+from jaxnets.report.sweep.folder import curve, find, read
 from jaxnets.report.sweep.forest import GRID, importance
 
 
@@ -213,6 +213,48 @@ def test_the_page_tells_where_settings_changed_on_the_way(tmp_path):
     write_page(str(sweeps.write(tmp_path, content)))
     page = (tmp_path / "sweep.html").read_text()
     assert "changed after steps" in page and "1,000, 2,000" in page
+
+
+def test_a_trial_that_ended_at_a_rung_stands_at_its_last_value_there(tmp_path):
+    content = small({"optim.lr": "log(0.001,1)"}, [0.1, 0.2, 9.0], [{"optim.lr": lr} for lr in (0.1, 0.01, 0.5)])
+    content["trials"][0]["curve"] = [[9, 0.1]]
+    content["trials"][2].update(state="pruned", values=None, rungs={"3": 0.15, "1": float("inf")})
+    sweep = sweep_of(tmp_path, content)
+    assert curve(sweep.trials[2]).tolist() == [[3, 0.15]]
+    write_page(str(tmp_path))
+    page = (tmp_path / "sweep.html").read_text()
+    losses = np.frombuffer(base64.b64decode(data_of(page)["columns"]["valid loss"]), "<u2").tolist()
+    assert losses[0] < losses[2] < losses[1] and abs(losses[2] - 30000) < 9
+    assert "a pruned trial at its last valid loss" in page and ">pruned<" in page and "failed ✕" not in page
+
+
+@pytest.mark.parametrize("done", [2, 3])
+def test_curves_of_trials_that_were_stopped_far_off_do_not_make_the_axis(done, tmp_path):
+    content = small({"seed": "range(4)"}, [1.0] * (done + 1), [{"seed": k} for k in range(done + 1)])
+    for one in content["trials"]:
+        one["curve"] = [[3, 1.2], [9, 1.0]]
+    content["trials"][-1].update(state="pruned", values=None, curve=[[3, 1.5]])
+    write_page(str(sweeps.write(tmp_path, content)))
+    (curves,) = [one for one in data_of((tmp_path / "sweep.html").read_text())["charts"] if one["kind"] == "curves"]
+    points = np.frombuffer(base64.b64decode(curves["points"]), "<u2").reshape(-1, 2)
+    assert (points[-1, 1] > 60000) == (done == 3)
+
+
+def test_pruned_trials_are_shown_at_their_first_figure_where_there_are_several(tmp_path):
+    content = sweeps.written(60, second=True)
+    write_page(str(sweeps.write(tmp_path, content)))
+    columns = data_of((tmp_path / "sweep.html").read_text())["columns"]
+    first, second = (np.frombuffer(base64.b64decode(columns[name]), "<u2") for name in list(columns)[6:8])
+    pruned = [place for place, one in enumerate(content["trials"]) if one["state"] == "pruned"]
+    assert pruned and all(first[pruned] < 65535) and all(second[pruned] == 65535)
+
+
+def test_a_setting_that_is_none_is_told_from_one_that_is_not_there(tmp_path):
+    settings = [{"model.dropout": None}, {}]
+    write_page(str(sweeps.write(tmp_path, small({"model.dropout": "choice(none,0.1)"}, [0.1, 0.2], settings))))
+    rows = re.findall(r"<tr>(.*?)</tr>", (tmp_path / "sweep.html").read_text())
+    cells = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in rows if "data-trial" in row]
+    assert "none" not in cells[1] and cells[1][cells[0].index("none")] == "–"
 
 
 def test_names_and_reasons_cannot_break_the_page(tmp_path):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +61,7 @@ def _sweep_options(sweep: Parser) -> None:
         nargs="+",
         default=[],
         metavar="WHAT",
-        help="space, or config paths, that may differ from the sweep's",
+        help="what may differ from the sweep that is there: space, objectives, fixed (config, data, rule)",
     )
     sweep.add_argument("--quiet", action="store_true", help="print the result alone")
     sweep.add_argument(
@@ -107,10 +109,7 @@ def _worker(given: argparse.Namespace, settings: Settings) -> int:
             experiment,
             space,
             **how,
-            eta=given.eta,
-            least=given.least,
             form=given.form,
-            lanes=given.lanes,
             workers=given.one_of or workers.expected(os.environ),
             wait=not given.no_wait,
             say=live.say,
@@ -125,7 +124,7 @@ def _worker(given: argparse.Namespace, settings: Settings) -> int:
 def _asked(given: argparse.Namespace, settings: Settings) -> tuple[Any, Any, dict[str, Any]]:
     """(experiment, space, the rest of what says which sweep it is)."""
     from jaxnets import config
-    from jaxnets.sweep.space import of_file, parse
+    from jaxnets.sweep.space import of_file
 
     how = {
         "name": given.name or Path(given.config).stem,
@@ -134,11 +133,28 @@ def _asked(given: argparse.Namespace, settings: Settings) -> tuple[Any, Any, dic
         "objectives": given.objective,
         "searcher": given.searcher,
         "stopping": given.stopping,
+        "eta": given.eta,
+        "least": given.least,
+        "lanes": given.lanes,
         "storage": given.storage,
         "seed": given.sweep_seed,
         "allow": given.allow,
     }
-    return config.assign(config.load(given.config), settings), of_file(given.config) | dict(map(parse, given.over)), how
+    return config.assign(config.load(given.config), settings), of_file(given.config) | _over(given.over), how
+
+
+def _over(words: Sequence[str]) -> dict[str, Any]:
+    """{path: dimension} of `--over`."""
+    from jaxnets.errors import UsageError
+    from jaxnets.sweep.space import parse
+
+    space: dict[str, Any] = {}
+    for word in words:
+        path, dimension = parse(word)
+        if path in space:
+            raise UsageError(f"--over {path} is there twice; give one range for it")
+        space[path] = dimension
+    return space
 
 
 def _workers(given: argparse.Namespace, settings: Settings) -> int:
@@ -177,6 +193,8 @@ def _count(text: str) -> int | str:
 
 def _tell(folder: Path, figures: dict[str, Any]) -> None:
     """The result, as a terminal shows it."""
+    from jaxnets.sweep.space import as_text
+
     states = [one["state"] for one in figures["trials"]]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     seconds = figures["seconds"]
@@ -189,12 +207,13 @@ def _tell(folder: Path, figures: dict[str, Any]) -> None:
         print("best         no trial was completed")
     else:
         values = ", ".join(f"{o['figure']} {v:.6g}" for o, v in zip(objectives, best["values"], strict=True))
-        chosen = "  ".join(f"{path} {value}" for path, value in best["settings"].items())
+        chosen = "  ".join(f"{path} {as_text(value)}" for path, value in best["settings"].items())
         print(f"best         trial {best['number']}: {values}\n             {chosen}")
     if len(objectives) > 1:
         print(f"front        {len(figures['front'])} trials: {', '.join(map(str, figures['front'][:12]))}")
-    print(f"sweep        {folder / 'sweep.json'}\nnext         jaxnets sweep-report {folder}")
-    print(f"             jaxnets train --from-sweep {folder} --best")
+    word = shlex.quote(str(folder))
+    print(f"sweep        {folder / 'sweep.json'}\nnext         jaxnets sweep-report {word}")
+    print(f"             jaxnets train --from-sweep {word} --best")
 
 
 COMMANDS = (

@@ -85,7 +85,10 @@ class Journal(BaseJournalBackend):
 
     def _operation(self, line: bytes, number: int) -> dict[str, Any]:
         try:
-            return json.loads(line)
+            found = json.loads(line)
+            if not (isinstance(found, dict) and isinstance(found.get("op_code"), int)):
+                raise ValueError("it is no operation of a study")
+            return found
         except ValueError as error:
             raise CheckpointError(
                 f"line {number} of {self._path} is damaged ({error}); restore the file from a copy, or cut it off "

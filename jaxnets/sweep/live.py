@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 from jaxnets.columns import columns
 from jaxnets.progress import short
+from jaxnets.sweep.space import as_text
 
 _PLAIN_SECONDS = 5.0  # between plain lines
 _RECENT = 6  # trials shown that ended last
-_BAR = 60  # letters
+_BAR = 40  # letters: with how fast it goes behind it, of a narrow terminal's 80
 _ENDED = ("complete", "pruned", "failed")
 _COLOURS = {"complete": "", "pruned": "dim", "failed": "red"}
 
@@ -153,7 +154,7 @@ def _settings(trial: Mapping[str, Any]) -> str:
     ends = Counter(path.rpartition(".")[2] for path in trial["settings"])
     return "  ".join(
         f"{end if ends[end := path.rpartition('.')[2]] == 1 else path} "
-        f"{f'{value:.4g}' if isinstance(value, float) else value}"
+        f"{f'{value:.4g}' if isinstance(value, float) else as_text(value)}"
         for path, value in trial["settings"].items()
     )
 
@@ -164,9 +165,9 @@ def drawn(name: str, state: State) -> Any:
     from rich.text import Text
 
     of = "" if state.wanted is None else f" of {state.wanted:,}"
-    head = "   ".join([f"{name}  {state.ended:,}{of} trials", *_counts(state.counts), *_speed(state)])
+    head = "   ".join([f"{name}  {state.ended:,}{of} trials", *_counts(state.counts)])
     filled = _BAR * min(state.ended, state.wanted) // state.wanted if state.wanted else 0
-    bar = Text.assemble(("━" * filled, "green"), ("━" * (_BAR - filled), "dim"))
+    bar = Text.assemble(("━" * filled, "green"), ("━" * (_BAR - filled), "dim"), "  ", "   ".join(_speed(state)))
     rows: list[tuple[str, ...]] = [("", "trial", "state", *state.objectives, "settings")]
     styles = ["bold"]
     if state.best is not None:
@@ -186,5 +187,6 @@ def drawn(name: str, state: State) -> Any:
 def _cells(title: str, state: State, trial: Mapping[str, Any]) -> tuple[str, ...]:
     values = trial["values"] or [None] * len(state.objectives)
     shown = ["–" if value is None else short(value) for value in values]
-    settings = str(trial["why"]) if trial.get("why") and not trial["values"] else _settings(trial)
+    why = str(trial["why"]) if trial.get("why") and not trial["values"] else ""
+    settings = "  ".join(filter(None, (why, _settings(trial))))
     return (title, str(trial["number"]), str(trial.get("state", "complete")), *shown, " ".join(settings.split("\n")))

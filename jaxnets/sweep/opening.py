@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from jaxnets.data import Dataset
 from jaxnets.errors import ConfigError, UsageError, near
 from jaxnets.step import larger_is_better
 from jaxnets.sweep.form import Form
-from jaxnets.sweep.search import Objective, Study
+from jaxnets.sweep.search import PARTS, Objective, Study
 from jaxnets.sweep.space import Choice, Space, assigned, check, ends, required, text
 from jaxnets.sweep.stopping import STOPPINGS
 
@@ -55,6 +56,9 @@ def begin(
 ) -> Begun:
     """Everything that can be checked before a program is compiled, and the study opened."""
     began = time.perf_counter()
+    unknown = [one for one in allow if one not in PARTS]
+    if unknown:
+        raise UsageError(f"--allow {unknown[0]} is not allowed; use one of {', '.join(PARTS)}{near(unknown[0], PARTS)}")
     config.check(experiment)
     check(space, experiment)
     if stopping not in STOPPINGS:
@@ -73,7 +77,10 @@ def begin(
         )
     dataset = admit_data(experiment, say=say)
     found = tuple(_objective(one, experiment, dataset) for one in objectives)
-    folder.mkdir(parents=True, exist_ok=True)
+    twice = [one for one in objectives if list(objectives).count(one) > 1]
+    if twice:
+        raise UsageError(f"--objective {twice[0]} is there twice; give each figure once")
+    _make(folder)
     study = Study.open(
         name,
         storage=storage,
@@ -118,6 +125,25 @@ def is_structural(experiment: Experiment, space: Space, path: str) -> bool:
     return len(found) > 1
 
 
+def check_numbers(*, eta: int, least: int | None, lanes: int | None) -> None:
+    """Raises UsageError for a number that no sweep can have."""
+    for name, value, lowest in (("eta", eta, 2), ("least", least, 1), ("lanes", lanes, 1)):
+        if value is not None and value < lowest:
+            raise UsageError(f"--{name} {value} is not allowed; give a whole number of at least {lowest}")
+
+
+def _make(folder: Path) -> None:
+    """The sweep's folder, in which files can be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"the sweep's folder {folder} cannot be written ({error.strerror}); give another --sweep-dir"
+        ) from error
+
+
 def _objective(text: str, experiment: Experiment, dataset: Dataset) -> Objective:
     task = build_task(experiment, dataset.schema)
     known = ["loss", *task.metrics]
@@ -138,6 +164,9 @@ def prepare(
     objectives: Sequence[str] = ("valid.loss",),
     searcher: str = "tpe",
     stopping: str = "none",
+    eta: int = 3,
+    least: int | None = None,
+    lanes: int | None = None,
     storage: str | None = None,
     seed: int = 0,
     allow: Iterable[str] = (),
@@ -147,6 +176,7 @@ def prepare(
 
     Returns how many trials there are to be in all. Arguments and errors are those of `sweep`.
     """
+    check_numbers(eta=eta, least=least, lanes=lanes)
     folder = Path(folder or Path("sweeps") / name)
     storage = storage or str(folder / JOURNAL)
     begun = begin(experiment, space, name, folder, objectives, searcher, stopping, storage, tuple(allow), seed, say)

@@ -30,13 +30,13 @@ from jaxnets.errors import ConfigError, DataError, Interrupted, JaxnetsError
 from jaxnets.signals import Signals
 from jaxnets.sweep.form import Chosen, Form, choose
 from jaxnets.sweep.joining import together
-from jaxnets.sweep.opening import JOURNAL, Begun, begin, is_structural, structure_lines
+from jaxnets.sweep.opening import JOURNAL, Begun, begin, check_numbers, is_structural, structure_lines
 from jaxnets.sweep.pool import Actions, Pool
 from jaxnets.sweep.population import explored
 from jaxnets.sweep.program import Program
 from jaxnets.sweep.record import Record
 from jaxnets.sweep.search import BY_NUMBER, Asked, Objective, Study, Told
-from jaxnets.sweep.space import Space, assigned
+from jaxnets.sweep.space import Space, as_text, assigned
 from jaxnets.sweep.stopping import Rule, rule
 from jaxnets.sweep.trial import Outcome, Progress, Trial
 
@@ -103,7 +103,7 @@ def sweep(
     stopping:   "asha", "halving", "median", "pbt": which trials end early; eta, least: see `jaxnets.sweep.stopping`
     form:       "lanes", "queue", or the faster one by measuring; lanes: how many at most
     storage:    a URL of Optuna's; default: a journal in the folder
-    allow:      what may differ from the sweep that the folder holds: "space", "objectives", or paths of the config
+    allow:      what may differ from the sweep that the folder holds: "space", "objectives", "fixed" (all else)
     workers:    how many processes share the sweep, as far as it is known: none takes more than its share at once
     wait:       whether to stay until the trials of all workers are done, and take those of one that dies
     source:     the config file, to be named in the results
@@ -118,6 +118,7 @@ def sweep(
     storage = storage or str(folder / JOURNAL)
 
     def opened(trials: int | str, allow: tuple[str, ...]) -> Begun:
+        check_numbers(eta=eta, least=least, lanes=lanes)
         begun = begin(experiment, space, name, folder, objectives, searcher, stopping, storage, allow, seed, say)
         begun.study.want(trials)
         for line in structure_lines(begun, form):
@@ -311,6 +312,11 @@ class _Sweep:
         group.told = self.record.chosen(group.chosen, group.settings)
         self._tell_chosen(group)
         group.pools = self._pools(group)
+        if self.begun.stopping != "none" and not group.pools[0].rule.rungs:
+            self.say(
+                f"  --stopping {self.begun.stopping} ends none of these trials: with --least {self.given['least']} it "
+                f"looks at none of their {group.admitted.last} steps"
+            )
 
     def _halve(self, group: _Group) -> None:
         """After a device ran out of memory: its trials begin again, half as many at once."""
@@ -328,7 +334,7 @@ class _Sweep:
     def _tell_chosen(self, group: _Group) -> None:
         chosen = group.chosen
         assert chosen is not None
-        words = ", ".join(f"{path} {value}" for path, value in group.settings.items()) or "one structure"
+        words = ", ".join(f"{path} {as_text(value)}" for path, value in group.settings.items()) or "one structure"
         program = chosen.program
         how = f"{program.lanes} lanes" if program.together else "a queue"
         self.say(f"{words}: {how} on {len(program.devices)} device(s): {chosen.why}")

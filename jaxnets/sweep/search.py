@@ -134,7 +134,7 @@ class Study:
         self._beats, self._patience = Beats(patience), patience
         self._beat, self._beaten = 0, -math.inf  # how many, and when the last was (monotonic seconds)
         self._lock = threading.RLock()
-        self._depth = 0
+        self._depth, self._closed = 0, False
         self._ids: dict[int, int] = {}  # number -> Optuna's id, of the trials that this worker was given
         self._claimed: set[int] = set()  # those of them that were another's before
         self._alone: int | None = None  # the last trial that this worker was given alone
@@ -210,11 +210,16 @@ class Study:
             return {number: values[step] for number, values in reached.items() if step in values}
 
     def records(self) -> list[Record]:
-        """Every trial, by number, but for those that wait until more are wanted."""
+        """Every trial, by number, but for those that wait until more are wanted. What a closed study had waits."""
         paths = {name: path for path, name in self._names.items()}
         with self._at_work():
             limit = self._limit()
             records = [_record(trial, paths) for trial in self._trials()]
+            if self._closed:
+                mine = [one.state == "running" and one.number in self._ids for one in records]
+                records = [
+                    one._replace(state="waiting") if was else one for one, was in zip(records, mine, strict=True)
+                ]
             return [one for one in records if one.state != "waiting" or one.number < limit]
 
     def want(self, trials: int | str) -> int:
@@ -238,9 +243,10 @@ class Study:
 
     @property
     def wanted(self) -> int | None:
-        """How many trials the study shall have; None if nobody said."""
+        """How many trials the study shall have, a grid no more than its points; None if there is no end."""
         with self._at_work():
-            return self._attributes().get(_WANTED)
+            limit = self._limit()
+            return None if limit == math.inf else int(limit)
 
     def give_back(self, numbers: Iterable[int]) -> list[int]:
         """Lets others have trials that were asked for and not begun; returns those that stay with this worker."""
@@ -275,6 +281,7 @@ class Study:
     def close(self) -> None:
         """Says that this worker goes: what it has not told is for others at once."""
         with self._at_work():
+            self._closed = True
             self._write_beat(left=True)
 
     def __enter__(self) -> Study:
@@ -298,9 +305,10 @@ class Study:
         there = self._storage.optuna.get_study_directions(self._id)
         if there != directions:
             words = ["larger" if one == optuna.study.StudyDirection.MAXIMIZE else "smaller" for one in there]
+            asked = [f"{one.figure} ({'larger' if one.larger_is_better else 'smaller'})" for one in self.objectives]
             raise UsageError(
-                f"study {self.name!r} in {self._storage.where} has {len(there)} objectives of which {', '.join(words)} "
-                f"is better, and not {', '.join(one.figure for one in self.objectives)}; give another --name"
+                f"study {self.name!r} in {self._storage.where} has {len(there)} objective(s), of which better is: "
+                f"{', '.join(words)}; given are {', '.join(asked)}; give as many of the same kind, or another --name"
             )
 
     def _agree(self, meta: dict[str, Any], allow: Sequence[str]) -> None:
@@ -329,17 +337,19 @@ class Study:
     def _refuse_others(self, before: Mapping[str, Any], meta: Mapping[str, Any], allow: Sequence[str]) -> None:
         from jaxnets.config import difference
 
-        for part in ("space", "objectives", "fixed"):
-            if part in allow or before[part] == meta[part]:
-                continue
+        others = [part for part in PARTS if part not in allow and before[part] != meta[part]]
+        told = []
+        for part in others:
             if part == "objectives":
                 changes = f"{before[part]} is there, {meta[part]} is given"
             else:
                 pairs = difference(before[part], meta[part])
                 changes = "; ".join(f"{path}: {old} is there, {new} is given" for path, (old, new) in pairs.items())
+            told.append(f"another {PARTS[part]} ({changes})")
+        if told:
             raise UsageError(
-                f"study {self.name!r} in {self._storage.where} has another {_PARTS[part]} ({changes}); "
-                f"give the same, another --name, or allow it to change ({part})"
+                f"study {self.name!r} in {self._storage.where} has {' and '.join(told)}; "
+                f"give the same, another --name, or --allow {' '.join(others)}"
             )
 
     def _attributes(self) -> dict[str, Any]:
@@ -601,7 +611,7 @@ def check_searcher(searcher: str, space: Space, objectives: Sequence[Objective])
         needed("torch", extra="gp", purpose="for the searcher gp")
 
 
-_PARTS = {"space": "space", "objectives": "objectives", "fixed": "base config"}
+PARTS = {"space": "space", "objectives": "objectives", "fixed": "base config"}
 
 
 def _texts(space: Space) -> dict[str, str]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import itertools
+import json
 import math
 import random
 from collections.abc import Iterable, Iterator, Mapping
@@ -78,7 +79,7 @@ class Choice:
     when: When = None
 
     def __init__(self, *values: Any, when: When = None) -> None:
-        object.__setattr__(self, "values", tuple(_as_text(one) if isinstance(one, tuple) else one for one in values))
+        object.__setattr__(self, "values", tuple(as_text(one) if isinstance(one, tuple) else one for one in values))
         object.__setattr__(self, "when", when)
 
 
@@ -278,17 +279,17 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _as_text(value: Any) -> str:
+def as_text(value: Any) -> str:
     """The text of a command line that `config.assign` reads: all digits of a number, commas between elements."""
     if value is None or isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-        return ",".join(map(_as_text, value)) + ("," if len(value) == 1 else "") or "()"
+        return ",".join(map(as_text, value)) + ("," if len(value) == 1 else "") or "()"
     return value if isinstance(value, str) else repr(value)
 
 
 def _quoted(value: Any) -> str:
-    plain = _as_text(value)
+    plain = as_text(value)
     safe = plain.strip() == plain and not set(plain) & set(",()\"'\\") and plain
     same = safe and type(_literal(plain)) is type(value)
     return plain if same else '"' + plain.replace("\\", "\\\\").replace('"', '\\"') + '"'
@@ -306,7 +307,7 @@ def _range_text(values: tuple[Any, ...]) -> str | None:
 def assigned(experiment: Experiment, settings: Mapping[str, Any]) -> Experiment:
     """Not checked. A path comes behind those that it lies below, which may switch a variant."""
     outer_first = sorted(settings, key=lambda path: path.count("."))
-    return config.assign(experiment, [(path, _as_text(settings[path])) for path in outer_first])
+    return config.assign(experiment, [(path, as_text(settings[path])) for path in outer_first])
 
 
 @contextlib.contextmanager
@@ -406,6 +407,9 @@ def _switches(space: Space, paths: Iterable[str]) -> list[str]:
 def _advice(space: Space, path: str, experiment: Experiment) -> str:
     """How to say it instead, where that is known."""
     dimension = space[path]
+    leaves = config.flatten(json.loads(config.dump(experiment)))
+    if same := [leaf for leaf in leaves if leaf.rpartition(".")[2] == path]:
+        return f"; perhaps you meant {', '.join(same)}"
     if not isinstance(dimension, Int | Choice):
         with contextlib.suppress(ConfigError, ValueError):
             low, high = int(dimension.low), int(dimension.high)

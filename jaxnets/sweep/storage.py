@@ -117,6 +117,7 @@ def _proxy(url: str, address: str) -> Any:
 
 def _database(url: str, scheme: str) -> Any:
     from optuna.storages import RDBStorage, _CachedStorage
+    from sqlalchemy.exc import NoSuchModuleError
 
     if scheme in ("postgres", "postgresql"):  # which driver that means differs between versions of SQLAlchemy
         url = f"postgresql+psycopg2://{url.partition('://')[2]}"
@@ -130,7 +131,7 @@ def _database(url: str, scheme: str) -> Any:
         raise UsageError(
             f"the storage's {scheme} needs a package that is not installed ({error}); install it"
         ) from error
-    except ValueError as error:
+    except (ValueError, NoSuchModuleError) as error:
         raise UsageError(
             f"the storage is not allowed ({error}); give a path, or a URL as in sqlite:///sweep.db, "
             "postgresql://user@host/database or grpc://host:13000"

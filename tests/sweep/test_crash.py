@@ -132,11 +132,12 @@ def test_a_last_line_cut_at_any_byte_is_no_line(tmp_path, monkeypatch):
     assert [record.state for record in opened(where).records()] == ["running"]
 
 
-def test_a_line_that_is_damaged_within_the_file_is_named(tmp_path):
+@pytest.mark.parametrize("line", [b"{nonsense", b"[1, 2]", b"{}", b"\xbe"])
+def test_a_line_that_is_damaged_within_the_file_is_named(tmp_path, line):
     where = tmp_path / "study.journal"
     opened(where)
     content = where.read_bytes()
-    where.write_bytes(b"{nonsense\n" + content)
+    where.write_bytes(line + b"\n" + content)
     with pytest.raises(CheckpointError, match=r"line 1 of .*study.journal is damaged"):
         opened(where)
 
@@ -370,7 +371,7 @@ def test_a_storage_that_cannot_be_used_is_told(tmp_path, monkeypatch):
         tmp_path / "file" / "study.journal": "cannot be used",
         f"grpc://localhost:{port}": "timeout.*see that it is there, runs",
         "grpc://localhost": "grpc://HOST:PORT",
-        "nosuch://server/db": "nosuch",
+        "nosuch://server/db": "nosuch.*give a path, or a URL as in sqlite",
         "sqlite:////nowhere/at/all.db": "unable to open database file",
     }.items():
         with pytest.raises(UsageError, match=said):

@@ -92,6 +92,21 @@ def test_a_terminal_shows_one_table_that_moves(monkeypatch):
     assert "a [word]" in text and 110 >= max(map(len, rows)) > 100 and "…" in last
 
 
+def test_a_narrow_terminal_shows_how_long_it_takes_and_every_setting(monkeypatch):
+    clock, screen = Clock(monkeypatch), terminal(monkeypatch)
+    monkeypatch.setenv("COLUMNS", "80")
+    content = sweeps.written(40)
+    for one in content["trials"]:
+        one["settings"] = {"model.dropout": None}
+    content["trials"][5].update(state="pruned", values=None, why="stopped at step 2")
+    with Live() as shown:
+        for count in (4, 6):
+            shown.show(content | {"trials": content["trials"][:count], "wanted": 1000, "best": None})
+            clock.now += 1.0
+    last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
+    assert "7,200 an hour   left 8:17" in last and "stopped at step 2  dropout none" in last
+
+
 def test_quiet_is_quiet(capsys):
     with Live(quiet=True) as shown:
         shown.say("a word")

@@ -87,6 +87,7 @@ SWITCH = {"optim": Choice("adamw", "sgd")}
     [
         ({}, "empty"),
         ({"optim.lrr": Log(1e-4, 1e-1)}, "perhaps you meant lr"),
+        ({"lr": Log(1e-4, 1e-1)}, "perhaps you meant optim.lr"),
         ({"optim.momentum": Uniform(0, 0.9)}, "switch with --optim sgd"),
         (SWITCH | {"optim.momentum": Uniform(0, 0.9)}, r"write optim.momentum=uniform\(0,0.9\) if optim=sgd"),
         ({"data.batch_size": Uniform(8, 64)}, r"whole number: write data.batch_size=int\(8,64\)"),

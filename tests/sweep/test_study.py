@@ -91,6 +91,7 @@ def test_a_grid_tries_every_combination_once_and_ends(tmp_path):
     one, two = (opened(tmp_path, space=space, searcher="grid") for _ in range(2))
     asked = [*one.ask(5), *two.ask(7), *one.ask(1000)]
     assert len(asked) == (1 + 2) * 2 * 2 * 2 * 3 and not two.ask(1)
+    assert one.want(1000) == 1000 and two.wanted == len(asked)  # there are no more, so the sweep is whole
     assert len({str(sorted(one.settings.items())) for one in asked}) == len(asked)
 
 
@@ -115,6 +116,16 @@ def test_a_study_is_gone_on_with_by_name_and_extended(tmp_path):
     assert again.want("+3") == 8
     assert [one.number for one in again.ask(10)] == [5, 6, 7]
     assert opened(tmp_path, name="other").want("+2") == 2
+
+
+def test_what_a_worker_had_when_it_left_waits(tmp_path):
+    study = opened(tmp_path)
+    study.want(3)
+    tell_lr(study, study.ask(3)[:1])
+    assert [one.state for one in study.records()] == ["complete", "running", "running"]
+    study.close()
+    assert [one.state for one in study.records()] == ["complete", "waiting", "waiting"]
+    assert [one.number for one in opened(tmp_path).ask(9)] == [1, 2]
 
 
 def test_a_trial_more_than_wanted_waits_until_it_is(tmp_path, monkeypatch):
@@ -189,7 +200,7 @@ OTHERS = {
 def test_another_study_under_the_same_name_is_refused_unless_allowed(tmp_path, part):
     changes, said = OTHERS[part]
     tell_lr(first := opened(tmp_path), first.ask(3))
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=f"{said}.*or --allow {part}$"):
         opened(tmp_path, **changes)
     other = opened(tmp_path, **changes, allow=[part])
     assert [one.number for one in other.ask(2)] == [3, 4] and len(other.records()) == 5
@@ -198,9 +209,15 @@ def test_another_study_under_the_same_name_is_refused_unless_allowed(tmp_path, p
         opened(tmp_path)
 
 
+def test_all_that_differs_is_told_at_once(tmp_path):
+    opened(tmp_path)
+    with pytest.raises(UsageError, match="another space .* and another base config .*--allow space fixed$"):
+        opened(tmp_path, space={"seed": Range(3)}, fixed={"loop": {"steps": 10}})
+
+
 def test_another_direction_is_refused(tmp_path):
     opened(tmp_path)
-    with pytest.raises(UsageError, match="smaller is better, and not test.accuracy; give another --name"):
+    with pytest.raises(UsageError, match=r"better is: smaller; given are test.accuracy \(larger\)"):
         opened(tmp_path, objectives=[ACCURACY], allow=["objectives"])
 
 

@@ -163,6 +163,12 @@ def test_lanes_that_end_every_process_when_they_are_compiled_give_way_to_a_queue
     assert all(one["state"] == "complete" and one["form"] == "queue" for one in figures["trials"])
 
 
+def test_a_rule_that_looks_at_no_step_says_so(tmp_path):
+    lines = []
+    swept(tmp_path, trials=1, form="queue", stopping="asha", least=20, say=lines.append)
+    assert any("--stopping asha ends none of these trials: with --least 20" in line for line in lines)
+
+
 def test_shapes_make_groups_and_each_is_compiled_once(tmp_path):
     space = SPACE | {"model.widths": Choice("4", "8,8")}
     figures = swept(tmp_path, trials=8, space=space, form="lanes", lanes=2)
@@ -181,9 +187,20 @@ def test_what_cannot_be_is_told_before_anything_is_compiled(tmp_path):
             swept(tmp_path, space=space)
     with pytest.raises(ConfigError, match="valid.accuracy"):
         swept(tmp_path, objectives=("valid.acuracy",))
-    with pytest.raises(UsageError, match="asha"):
-        swept(tmp_path, stopping="ahsa")
-    assert not (tmp_path / "sweep.json").exists()
+    (tmp_path / "file").write_text("")
+    for how, words in (
+        ({"stopping": "ahsa"}, "asha"),
+        ({"stopping": "asha", "eta": 1}, "--eta 1 is not allowed; give a whole number of at least 2"),
+        ({"stopping": "asha", "least": 0}, "--least 0"),
+        ({"lanes": 0}, "--lanes 0"),
+        ({"objectives": ("valid.loss", "valid.loss")}, "valid.loss is there twice"),
+        ({"allow": ("spaces",)}, "perhaps you meant space"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            swept(tmp_path, **how)
+    with pytest.raises(UsageError, match="cannot be written.*give another --sweep-dir"):
+        swept(tmp_path / "file")
+    assert not list(tmp_path.glob("s*"))
 
 
 def test_a_trial_that_cannot_be_fails_alone(tmp_path):

@@ -22,6 +22,7 @@ TRUSTED = 0.3  # R² of a forest, below which nothing is concluded from it
 _SLICES, _CONTOURS = 12, 6
 _FAINT = 0.05  # of the variance, below which a pair is not drawn
 _POINTS = 400_000  # of all curves together
+_ENOUGH = 3  # finished trials whose curves alone make the axis: those that were stopped may be far off
 _FALL = 6.0  # largest over least value, from which the axis of curves is logarithmic
 _MIDDLES = (np.arange(GRID) + 0.5) / GRID
 LEGEND = (
@@ -57,12 +58,11 @@ def study(sweep: Sweep) -> Study:
     paths = [path for path in sweep.space if len(set(places[path][np.isfinite(places[path])].tolist())) > 1]
     last = np.array([_last(trial) if trial["state"] == "pruned" else math.nan for trial in sweep.trials], float)
     values = sweep.values.copy()
-    if not len(objectives := sweep.objectives[1:]):
-        values[:, 0] = np.where(np.isfinite(values[:, 0]), values[:, 0], last)
+    values[:, 0] = np.where(np.isfinite(values[:, 0]), values[:, 0], last)
     scales = [_scale(_near(sweep, values[:, k], k), one.larger) for k, one in enumerate(sweep.objectives)]
     columns = [places[path] for path in paths]
     step, judged = 0, np.where(sweep.complete()[:, None], sweep.values, math.nan)
-    if not objectives and sweep.complete().sum() < max(LEAST, sweep.ended().sum() / 4):
+    if len(sweep.objectives) == 1 and sweep.complete().sum() < max(LEAST, sweep.ended().sum() / 4):
         step, at_step = at_one_step(sweep)
         judged = at_step[:, None] if step else judged
     forests, halves = (
@@ -153,9 +153,11 @@ def ranked(found: Study, k: int = 0) -> list[int]:
     return list(range(len(found.paths))) if forest is None else np.argsort(-forest.shares, kind="stable").tolist()
 
 
-def legend(*, failed: bool = True, pruned: bool = True) -> str:
-    """What the colours mean."""
-    shown = [one for one in LEGEND if (failed or one[0] != "c1") and (pruned or one[0] != "soft")]
+def legend(sweep: Sweep, *, finished: bool = False) -> str:
+    """What the colours mean, of the states that trials are in. finished: where no others are drawn."""
+    states = () if finished else sweep.states()
+    absent = {kind for kind, state in (("soft", "pruned"), ("c1", "failed")) if state not in states}
+    shown = [one for one in LEGEND if one[0] not in absent]
     keys = "".join(
         f'<span class="key"><i class="swatch {kind}"></i>{html.escape(words)}</span>' for kind, words in shown
     )
@@ -181,7 +183,7 @@ def course(found: Study) -> str:
         )
     if curves := _curves(found):
         charts.append(curves)
-    return (legend() + _charts(charts)) if charts else ""
+    return (legend(sweep) + _charts(charts)) if charts else ""
 
 
 def _bad(found: Study, k: int) -> dict[str, int]:
@@ -208,7 +210,9 @@ def _curves(found: Study) -> str:
     most = min(200, max(12, _POINTS // len(trials)))
     kept = [_thinned(points, most) for points in curves]
     objective = found.sweep.objectives[0]
-    y = _scale(np.concatenate([points[:, 1] for points in kept]), objective.larger, spread=_FALL)
+    done = [points for points, there in zip(kept, found.sweep.complete(), strict=True) if there and len(points)]
+    those = done if len(done) >= _ENOUGH else kept
+    y = _scale(np.concatenate([points[:, 1] for points in those]), objective.larger, spread=_FALL)
     x = Scale(0.0, longest)
     placed = [np.array([(x.place(a), y.place(b)) for a, b in curve.tolist()], float).reshape(-1, 2) for curve in kept]
     words = f"valid {objective.figure.rpartition('.')[2].replace('_', ' ')}"
@@ -231,7 +235,7 @@ def parallel(found: Study) -> str:
         "<p>A trial is a line from axis to axis, the most important dimension first. Draw along an axis to choose "
         "trials by it, in all charts; click it to let go. Point at a trial to see it everywhere.</p>"
     )
-    return f"{words}{legend()}{found.plates.rows('Parallel coordinates', rows)}"
+    return f"{words}{legend(found.sweep)}{found.plates.rows('Parallel coordinates', rows)}"
 
 
 def slices(found: Study) -> str:
@@ -244,13 +248,15 @@ def slices(found: Study) -> str:
         parts.append(inner)
     if not any(parts):
         return ""
-    words = "Values far worse than most stand at the edge, and a pruned trial at its last value."
+    words = "Values far worse than most stand at the edge."
+    if "pruned" in found.sweep.states():
+        words = f"Values far worse than most stand at the edge, and a pruned trial at its last {found.names[0]}."
     if found.forests[0] is not None and not found.at:
         words += (
             " The line is what the forest expects at a value, over all values of the other dimensions; the band is the "
             "deviation of its trees."
         )
-    return f"<p>{words}</p>" + legend() + "".join(parts)
+    return f"<p>{words}</p>" + legend(found.sweep) + "".join(parts)
 
 
 def _slice(found: Study, k: int, place: int) -> str:
@@ -285,7 +291,7 @@ def contours(found: Study) -> str:
         f"<p>The darker, the better {html.escape(found.names[0])}{at_step(found)} the forest expects, over all values "
         "of the other dimensions; white is no better than the median. Over it the trials.</p>"
     )
-    return words + legend() + _charts(charts) if charts else ""
+    return words + legend(found.sweep) + _charts(charts) if charts else ""
 
 
 def front(found: Study) -> str:
@@ -307,7 +313,7 @@ def front(found: Study) -> str:
         )
         axes = [(found.names[k], found.scales[k]) for k in (a, b)]
         charts.append(found.plates.points(f"{found.names[a]} and {found.names[b]}", *axes, above=above))
-    return legend(failed=False) + _charts(charts)
+    return legend(sweep, finished=True) + _charts(charts)
 
 
 def unbeaten(sweep: Sweep) -> list[int]:

@@ -12,6 +12,7 @@ import numpy as np
 from jaxnets.report import svg
 from jaxnets.report.document import grid, word
 from jaxnets.report.sweep.folder import Sweep, number
+from jaxnets.report.sweep.spread import short
 
 
 def cards(sweep: Sweep, price: float | None) -> list[tuple[str, str, str]]:
@@ -121,7 +122,7 @@ def _groups(sweep: Sweep) -> str:
         return ""
     rows = [["program", "trials", "form", "lanes", "a step in lanes", "a step in the queue", "compiling"]]
     for one in found:
-        structure = ", ".join(f"{path} {word(value)}" for path, value in (one.get("structure") or {}).items())
+        structure = ", ".join(f"{path} {short(value)}" for path, value in (one.get("structure") or {}).items())
         times = [_step(one.get("lanes_seconds")), _step(one.get("queue_seconds"))]
         compiling = number(one.get("compile_seconds"))
         cells = [word(one.get("trials") or 0), word(one.get("form") or "–"), word(one.get("lanes") or "–"), *times]

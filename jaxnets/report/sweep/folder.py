@@ -68,8 +68,9 @@ class Sweep(NamedTuple):
 
 
 def curve(trial: dict[str, Any]) -> np.ndarray:
-    """The points of a trial's curve that are finite: (step, value)."""
-    points = np.array([(number(a), number(b)) for a, b in trial["curve"]], float).reshape(-1, 2)
+    """The points of a trial's curve that are finite, in order: (step, value). Rungs, where it was judged, are some."""
+    measured = {float(step): number(value) for step, value in [*trial["rungs"].items(), *trial["curve"]]}
+    points = np.array(sorted(measured.items()), float).reshape(-1, 2)
     return points[np.isfinite(points).all(axis=1)]
 
 
@@ -144,7 +145,7 @@ def _sweep(folder: Path, written: Any) -> Sweep:
 
 def _trial(trial: dict[str, Any]) -> dict[str, Any]:
     """A trial with everything that the page looks for in its place."""
-    absent = {"values": None, "figures": {}, "curve": [], "seconds": None, "why": None, "history": []}
+    absent = {"values": None, "figures": {}, "curve": [], "rungs": {}, "seconds": None, "why": None, "history": []}
     filled = absent | {key: value for key, value in trial.items() if value is not None}
     if not isinstance(filled["settings"], dict):
         raise ValueError(f"trial {filled['number']} has no settings")

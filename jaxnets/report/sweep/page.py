@@ -20,7 +20,7 @@ from jaxnets.report.sweep.advice import Advice, advise, next_command
 from jaxnets.report.sweep.charts import Study
 from jaxnets.report.sweep.folder import Sweep, find, number, read
 from jaxnets.report.sweep.forest import Importance
-from jaxnets.report.sweep.spread import short
+from jaxnets.report.sweep.spread import setting, short
 
 _BEST = 20  # rows of the table
 _STATES = ("complete", "pruned", "failed", "running", "waiting")
@@ -171,7 +171,7 @@ def _best(found: Study) -> str:
     for place in places:
         trial = sweep.trials[place]
         values = [f"<b>{value:.5g}</b>" for value in sweep.values[place].tolist()]
-        settings = [html.escape(short(trial["settings"].get(path))) for path in paths]
+        settings = [setting(trial["settings"], path) for path in paths]
         others = _figures(trial, sweep)
         known = [f"{others[name]:.5g}" if name in others else "–" for name in figures]
         steps, seconds = trial.get("steps"), trial["seconds"]

@@ -94,7 +94,7 @@ def content(sweep: Sweep) -> str:
     for number, group in enumerate(shown, 1):
         low, high = group.interval
         cells = [str(len(group.values)), f"{group.mean:.4g}", f"{group.deviation:.3g}", f"{low:.4g} to {high:.4g}"]
-        rows.append([str(number), *cells, *(html.escape(short(group.settings.get(path))) for path in paths)])
+        rows.append([str(number), *cells, *(setting(group.settings, path) for path in paths)])
     return f"<p>{html.escape(words)}</p>{_dots(figure, shown)}{grid(rows, kind='wide')}"
 
 
@@ -108,14 +108,23 @@ def _between(first: Group, second: Group) -> str:
     return f"The two best differ by {abs(first.mean - second.mean):.3g}, {apart} (Welch's p = {p:.2g})."
 
 
+def setting(settings: Mapping[str, Any], path: str) -> str:
+    """A trial's setting in a cell of a table, "–" where it has none.
+
+    >>> setting({"optim": "sgd"}, "optim.momentum"), setting({"model.dropout": None}, "model.dropout")
+    ('–', 'none')
+    """
+    return html.escape(short(settings[path])) if path in settings else "–"
+
+
 def short(value: Any) -> str:
     """A setting as a table shows it.
 
     >>> short(0.0123456789), short("relu"), short(None), short(64)
-    ('0.01235', 'relu', '–', '64')
+    ('0.01235', 'relu', 'none', '64')
     """
     if value is None:
-        return "–"
+        return "none"
     return f"{value:.4g}" if isinstance(value, float) else word(value)
 
 
