@@ -45,6 +45,18 @@ def flops(jaxpr: Any) -> float:
     return _of_jaxpr(used)
 
 
+def primitives(jaxpr: Any) -> set[str]:
+    """The names of all primitives in a jaxpr, of its parts as well.
+
+    >>> import jax
+    >>> "dot_general" in primitives(jax.make_jaxpr(jax.jit(lambda x: x @ x))(jax.numpy.eye(2)))
+    True
+    """
+    inner = getattr(jaxpr, "jaxpr", jaxpr)
+    found = {equation.primitive.name for equation in inner.eqns}
+    return found.union(*(primitives(part) for equation in inner.eqns for part in _parts(equation.params)))
+
+
 def _of_jaxpr(jaxpr: Any) -> float:
     inner = jaxpr.jaxpr if isinstance(jaxpr, ClosedJaxpr) else jaxpr
     return sum((_of_equation(equation) for equation in inner.eqns), 0.0)

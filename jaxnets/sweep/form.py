@@ -6,6 +6,7 @@ the faster one. What a measurement costs is weighed too: work that is done soone
 
 from __future__ import annotations
 
+import functools
 import statistics
 import time
 from collections.abc import Collection, Sequence
@@ -20,22 +21,24 @@ from jaxnets.batch_size import device_bytes
 from jaxnets.build import experiment_step
 from jaxnets.config import Experiment
 from jaxnets.errors import ConfigError
-from jaxnets.flops import flops
+from jaxnets.flops import flops, primitives
 from jaxnets.sweep.functions import LONGEST
 from jaxnets.sweep.program import Program
 
 Form = Literal["auto", "lanes", "queue"]
-MOST = 256  # lanes, unless the user asks for more
+MOST, _MOST_ON_A_CPU = 256, 64  # lanes, unless the user asks for more
+_CACHE_BYTES = 2**23  # of the state of all lanes, on a CPU: with more, steps wait for memory
+_MANY, _FEW = 8, 4  # trials, and lanes, from which on lanes are likely to be faster on a CPU
 _LONG_STEP = 0.01  # seconds: from here on a few lanes tell what many would do
-_FEW = 4  # lanes
-_FEW_ON_A_CPU = 16
 _PROBE_SECONDS = 0.03  # of one timing
 _CALL_SECONDS = 0.5  # of short trials, in a queue, that go into one call together
 _MOST_IN_A_CALL = 64  # of these
 _SLOW = 1e10  # FLOPs a second that even small matrices reach, to tell short trials before anything has run
-# Times of compilation that the queued work must exceed before lanes are tried, on a CPU and elsewhere: on a CPU they
-# save a third of the time at best, and two programs are compiled to know that.
-_WORTH_ON_A_CPU, _WORTH = 6.0, 1.5
+_SMALL, _LEAST_STEP = 4e10, 2e-5  # FLOPs a second of small matrices, and seconds a step beside
+# Times of compilation that work must exceed before a second form is tried, on a CPU and elsewhere: on a CPU it saves a
+# third of the time at best, where the first was well guessed.
+_WORTH_ON_A_CPU, _WORTH = 10.0, 1.5
+_LEAST_COMPILING = 1.0  # seconds that no program is below
 
 
 class Chosen(NamedTuple):
@@ -72,7 +75,7 @@ def choose(
     """Compiles what these trials need and, where nobody has said which form, takes the faster one.
 
     some:    trials of the structure, whose numbers are measured with
-    lanes:   at most; default: as many as wait, at most 256, and as fit the memory
+    lanes:   at most; default: as many as wait, at most 256 (64 on a CPU), and as fit the memory
     waiting: trials that could run
     figures: that are measured of them, None = all
     sums:    whether the steps' own sums are wanted, for a log
@@ -103,55 +106,94 @@ class _Choice:
 
     def made(self, form: Form) -> Chosen:
         if form == "lanes":
-            return self._chosen(self._lanes(self._most()), None, None, "asked for")
+            return self._chosen(self._lanes(self._most(MOST), probe=False), why="asked for")
         if form == "queue" or self._most() < 2:
             why = "asked for" if form == "queue" else "there is one trial"
-            return self._chosen(self._queue(), None, None, why)
-        queue = self._queue()
-        one, steps = self._seconds(queue), self.waiting * self.admitted.total
-        if one * steps < self._worth() * queue.compile_seconds and not self.asked:
-            return self._chosen(queue, None, one, f"its {one * steps:.1f} s of steps are not worth a second program")
-        if self._few(one) < self._most():
-            some = self._compiled(self._few(one))
-            few = self._seconds(some)
-            if few >= one:
-                return self._chosen(queue, few, one, "a queued step is faster")
-            if (one - few) * steps < some.compile_seconds and not self.asked:
-                return self._chosen(queue, few, one, "lanes would save less time than they take to compile")
+            return self._chosen(self._queue(probe=False), why=why)
+        guess: Form = "lanes" if self._lanes_are_likely() else "queue"
+        if not self.asked and (work := self._at_most()) < self._worth() * _LEAST_COMPILING:
+            program = self._lanes(self._most(), probe=False) if guess == "lanes" else self._queue(probe=False)
+            return self._chosen(program, why=f"its {work:.1f} s of steps, at most, are not worth a second program")
+        return self._lanes_first() if guess == "lanes" else self._queue_first()
+
+    def _lanes_first(self) -> Chosen:
         many = self._lanes(self._most())
         each = self._seconds(many)
+        if why := self._settled(each, many):
+            return self._chosen(many, each, None, why=why)
+        return self._faster(many, each, queue := self._queue(), self._seconds(queue))
+
+    def _queue_first(self) -> Chosen:
+        queue = self._queue()
+        one = self._seconds(queue)
+        if why := self._settled(one, queue):
+            return self._chosen(queue, None, one, why=why)
+        few = _FEW * len(self.devices)
+        if one > _LONG_STEP and few < self._most() and (each := self._seconds(self._compiled(few))) >= one:
+            return self._chosen(queue, each, one, why="a queued step is faster")
+        return self._faster(many := self._lanes(self._most()), self._seconds(many), queue, one)
+
+    def _faster(self, many: Program, each: float, queue: Program, one: float) -> Chosen:
         if each < one:
-            return self._chosen(many, each, one, "a step in lanes is faster")
-        return self._chosen(queue, each, one, "a queued step is faster")
+            return self._chosen(many, each, one, why="a step in lanes is faster")
+        return self._chosen(queue, each, one, why="a queued step is faster")
+
+    def _settled(self, seconds: float, program: Program) -> str | None:
+        """Why the other form is not tried, at so many seconds for a step of a trial."""
+        work = seconds * self.waiting * self.admitted.total
+        if self.asked or work > self._worth() * program.compile_seconds:
+            return None
+        return f"its {work:.1f} s of steps are not worth a second program"
+
+    def _at_most(self) -> float:
+        """Seconds that all trials may take in a queue; nothing is measured."""
+        return self.waiting * self.admitted.total * (self.flops / _SMALL + _LEAST_STEP)
+
+    def _lanes_are_likely(self) -> bool:
+        """Whether lanes are tried first: on a CPU, where some of them stay in its cache and nothing is convolved."""
+        in_memory = data.fits_on_device(self.admitted.experiment.data, self.admitted.train)
+        many = self.waiting >= _MANY and self._in_cache() >= _FEW
+        return self._on_a_cpu() and in_memory and many and "conv_general_dilated" not in primitives(self.step)
+
+    @functools.cached_property
+    def step(self) -> Any:
+        return _step_of(self.admitted)
+
+    @functools.cached_property
+    def flops(self) -> float:
+        return flops(self.step)
 
     def _worth(self) -> float:
+        """Times of compilation that work must exceed before a second form is tried."""
         return _WORTH_ON_A_CPU if self._on_a_cpu() else _WORTH
 
     def _on_a_cpu(self) -> bool:
         return self.devices[0].platform == "cpu"
 
-    def _few(self, seconds: float) -> int:
-        """Lanes that tell what many would do, at a step of so many seconds: more are no faster where they compute."""
-        if seconds > _LONG_STEP:
-            return _FEW * len(self.devices)
-        return _FEW_ON_A_CPU if self._on_a_cpu() else self._most()
-
-    def _chosen(self, program: Program, lanes: float | None, queue: float | None, why: str) -> Chosen:
+    def _chosen(self, program: Program, lanes: float | None = None, queue: float | None = None, *, why: str) -> Chosen:
         before = program.traced
         program.complete()
         self.compiling += program.traced - before
         return Chosen(program, lanes, queue, self.compiling, self.measuring, why)
 
-    def _most(self) -> int:
-        """Lanes that there is work for, a multiple of the devices."""
+    def _most(self, most: int | None = None) -> int:
+        """Lanes that there is work for, a multiple of the devices; at most so many, or as many as are fast."""
         count = len(self.devices)
-        wanted = self.asked or min(MOST, self.waiting)
+        if most is None:
+            most = max(_MANY, self._in_cache()) if self._on_a_cpu() else MOST
+        wanted = self.asked or _even(self.waiting, most)
         return wanted if wanted < 2 else -(-wanted // count) * count
 
-    def _lanes(self, lanes: int) -> Program:
+    def _in_cache(self) -> int:
+        """Lanes whose states and gradients stay in the caches of a CPU."""
+        shapes = self.admitted.shapes
+        lane = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((shapes, shapes.params)))
+        return min(_MOST_ON_A_CPU, _CACHE_BYTES * len(self.devices) // lane)
+
+    def _lanes(self, lanes: int, *, probe: bool = True) -> Program:
         """The program for this many lanes, or half as many as long as they do not fit."""
         while True:
-            program = self._compiled(lanes)
+            program = self._compiled(lanes, probe=probe)
             if program.bytes <= self.limit:
                 return program
             if self.asked or lanes <= len(self.devices):
@@ -162,21 +204,20 @@ class _Choice:
             guess = int(lanes * self.limit / program.bytes)
             lanes = max(1, min(lanes // 2, guess) // len(self.devices)) * len(self.devices)
 
-    def _queue(self) -> Program:
+    def _queue(self, *, probe: bool = True) -> Program:
         """One trial a call; of trials so short that calls would count, as many as half a second holds."""
-        seconds, share = about(self.admitted), -(-self.waiting // len(self.devices))
+        share = -(-self.waiting // len(self.devices))
+        seconds = self.flops * self.admitted.total / _SLOW
         several = min(share, _MOST_IN_A_CALL, int(_CALL_SECONDS / max(seconds, 1e-9)))
-        several = -(-share // -(-share // max(several, 1)))  # calls of one size
+        several = _even(share, several)
         in_memory = data.fits_on_device(self.admitted.experiment.data, self.admitted.train)
-        return self._compiled(several if several > 1 and in_memory else 0, together=False)
+        return self._compiled(several if several > 1 and in_memory else 0, together=False, probe=probe)
 
-    def _compiled(self, lanes: int, *, together: bool = True) -> Program:
-        """What trains of it; the rest follows for the form that is chosen."""
-        devices = self.devices if together else self.devices[:1]
-        program = Program(
-            self.admitted, lanes=lanes, together=together, devices=devices, length=LONGEST, probe=True, **self.measured
-        )
-        self.compiling += program.traced + program.wait()
+    def _compiled(self, lanes: int, *, together: bool = True, probe: bool = True) -> Program:
+        """It can train; of a probe the rest follows if its form is chosen."""
+        how = {"together": together, "devices": self.devices if together else self.devices[:1], "probe": probe}
+        program = Program(self.admitted, lanes=lanes, length=LONGEST, **how, **self.measured)
+        self.compiling += program.traced + program.wait("first", "advance")
         return program
 
     def _seconds(self, program: Program) -> float:
@@ -198,10 +239,24 @@ class _Choice:
         return statistics.median(times) / lanes
 
 
+def _even(trials: int, most: int) -> int:
+    """How many at a time, at most `most`, so that each time has about as many.
+
+    >>> _even(256, 19), _even(3, 19), _even(64, 64)
+    (19, 3, 64)
+    """
+    return -(-trials // max(1, -(-trials // max(most, 1))))
+
+
 def about(admitted: Admitted) -> float:
     """Seconds that a whole trial may take on a slow device, from the FLOPs of its step: nothing is compiled."""
+    return flops(_step_of(admitted)) * admitted.total / _SLOW
+
+
+def _step_of(admitted: Admitted) -> Any:
+    """The step as a jaxpr."""
 
     def step(state: Any, batch: Any) -> Any:
         return experiment_step(state, batch, admitted.experiment, schema=admitted.schema, teacher=admitted.teacher)
 
-    return flops(jax.make_jaxpr(step)(admitted.shapes, admitted.batch)) * admitted.total / _SLOW
+    return jax.make_jaxpr(step)(admitted.shapes, admitted.batch)

@@ -27,7 +27,11 @@ JOURNAL = "study.journal"  # in a sweep's folder, where no storage is given
 
 
 class Begun(NamedTuple):
-    """A sweep that may start. `began` is `time.perf_counter()` when its checks did."""
+    """A sweep that may start.
+
+    began: `time.perf_counter()` when its checks did
+    lines: what is to be said of its structures
+    """
 
     name: str
     experiment: Experiment
@@ -39,6 +43,7 @@ class Begun(NamedTuple):
     stopping: str
     dataset: Dataset
     began: float
+    lines: tuple[str, ...]
 
 
 def begin(
@@ -49,6 +54,7 @@ def begin(
     objectives: Sequence[str],
     searcher: str,
     stopping: str,
+    form: Form,
     storage: str,
     allow: tuple[str, ...],
     seed: int,
@@ -56,11 +62,14 @@ def begin(
 ) -> Begun:
     """Everything that can be checked before a program is compiled, and the study opened."""
     began = time.perf_counter()
+    if Path(name).name != name:
+        raise UsageError(f"--name {name} is not allowed; give a name without folders, and the folder as --sweep-dir")
     unknown = [one for one in allow if one not in PARTS]
     if unknown:
         raise UsageError(f"--allow {unknown[0]} is not allowed; use one of {', '.join(PARTS)}{near(unknown[0], PARTS)}")
     config.check(experiment)
     check(space, experiment)
+    lines = _structures(experiment, space, form)
     if stopping not in STOPPINGS:
         raise UsageError(
             f"--stopping {stopping} is not allowed; use one of {', '.join(STOPPINGS)}{near(stopping, STOPPINGS)}"
@@ -95,14 +104,14 @@ def begin(
         },
         allow=allow,
     )
-    return Begun(name, experiment, space, folder, study, found, searcher, stopping, dataset, began)
+    return Begun(name, experiment, space, folder, study, found, searcher, stopping, dataset, began, tuple(lines))
 
 
-def structure_lines(begun: Begun, form: Form) -> list[str]:
+def _structures(experiment: Experiment, space: Space, form: Form) -> list[str]:
     """What is said of dimensions that change the program. ConfigError for one that would do so in every trial."""
     lines = []
-    for path, dimension in begun.space.items():
-        if not is_structural(begun.experiment, begun.space, path):
+    for path, dimension in space.items():
+        if not is_structural(experiment, space, path):
             continue
         if isinstance(dimension, Choice):
             lines.append(f"{path} changes the program: trials are grouped by its {len(dimension.values)} values")
@@ -166,6 +175,7 @@ def prepare(
     stopping: str = "none",
     eta: int = 3,
     least: int | None = None,
+    form: Form = "auto",
     lanes: int | None = None,
     storage: str | None = None,
     seed: int = 0,
@@ -179,6 +189,8 @@ def prepare(
     check_numbers(eta=eta, least=least, lanes=lanes)
     folder = Path(folder or Path("sweeps") / name)
     storage = storage or str(folder / JOURNAL)
-    begun = begin(experiment, space, name, folder, objectives, searcher, stopping, storage, tuple(allow), seed, say)
+    begun = begin(
+        experiment, space, name, folder, objectives, searcher, stopping, form, storage, tuple(allow), seed, say
+    )
     with begun.study as study:
         return study.want(trials)

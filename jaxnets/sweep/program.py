@@ -116,16 +116,16 @@ class Program(Functions):
         return self._compiling[name].result()[0]
 
     def _training(self) -> Iterator[tuple[str, Any]]:
-        """What trains, lowered, in the order of how long it takes to compile."""
+        """What trains, lowered: the one that is traced sooner first, so that the other is traced while it compiles."""
         lane, whole, each = PartitionSpec(_TRIAL), PartitionSpec(), PartitionSpec(None, _TRIAL)
         numbers, fixed = self._shapes(self.experiment), jax.tree.map(_shape, self.fixed)
-        first = self._jit(self._mapped(self._first), (lane,), lane)
-        self._slots: Slots = jax.eval_shape(first, numbers)
+        first = self._jit(self._mapped(self._first), (lane,), lane).lower(numbers)
+        self._slots: Slots = first.out_info
+        yield "first", first
         rows, count = jax.tree.map(self._feed_shape, self._one_row()), self._count_shape()
         at = (lane, lane, whole, whole if self.shared else each, whole)
         advance = self._jit(self._block, at, (lane, each), donate=(0,))
         yield "advance", advance.lower(self._slots.train, numbers, fixed, rows, count)
-        yield "first", first.lower(numbers)
 
     def _evaluating(self) -> Iterator[tuple[str, Any]]:
         """What evaluates and keeps the best, lowered."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import time
@@ -15,6 +16,7 @@ import numpy as np
 
 from jaxnets import config
 from jaxnets.config import Experiment
+from jaxnets.errors import CheckpointError
 from jaxnets.files import read_json, write_atomically
 from jaxnets.sweep.form import Chosen
 from jaxnets.sweep.search import Objective, Study
@@ -113,8 +115,7 @@ class Record:
         records = self.study.records()
         own = {"since": self.since, "seconds": self.seconds(), "groups": self.groups}
         write_atomically(self.own, json.dumps(own).encode())
-        workers = [read_json(path) for path in sorted(self.own.parent.glob("*.json"))]
-        workers.sort(key=lambda one: one["since"])
+        workers = _workers(self.own.parent)
         figures = self.fixed | {
             "wanted": self.study.wanted,
             "trials": [_shown(one) for one in records],
@@ -125,10 +126,37 @@ class Record:
             "devices": [f"{device.platform} {device.device_kind}" for device in jax.local_devices()],
             "workers": len({one.attributes.get("worker") for one in records if one.attributes.get("worker")}),
         }
-        write_atomically(self.folder / SWEEP, (json.dumps(figures) + "\n").encode())
+        try:
+            written = json.dumps(figures, allow_nan=False)
+        except ValueError:
+            figures = _finite(figures)
+            written = json.dumps(figures)
+        write_atomically(self.folder / SWEEP, (written + "\n").encode())
         self.written = time.monotonic()
         self.cost = self.written - began
         return figures
+
+
+def _workers(folder: Path) -> list[dict[str, Any]]:
+    """What the workers know, in the order of their starts; what is damaged is left out, for it is times alone."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        with contextlib.suppress(CheckpointError):
+            found.append(read_json(path))
+    return sorted(found, key=lambda one: one["since"])
+
+
+def _finite(value: Any) -> Any:
+    """As JSON has it, which knows no NaN: None in its place.
+
+    >>> _finite({"rungs": {"3": float("nan")}, "curve": [[3, 0.5]]})
+    {'rungs': {'3': None}, 'curve': [[3, 0.5]]}
+    """
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _states(figures: Mapping[str, Any]) -> list[tuple[int, str]]:

@@ -30,7 +30,7 @@ from jaxnets.errors import ConfigError, DataError, Interrupted, JaxnetsError
 from jaxnets.signals import Signals
 from jaxnets.sweep.form import Chosen, Form, choose
 from jaxnets.sweep.joining import together
-from jaxnets.sweep.opening import JOURNAL, Begun, begin, check_numbers, is_structural, structure_lines
+from jaxnets.sweep.opening import JOURNAL, Begun, begin, check_numbers, is_structural
 from jaxnets.sweep.pool import Actions, Pool
 from jaxnets.sweep.population import explored
 from jaxnets.sweep.program import Program
@@ -119,9 +119,9 @@ def sweep(
 
     def opened(trials: int | str, allow: tuple[str, ...]) -> Begun:
         check_numbers(eta=eta, least=least, lanes=lanes)
-        begun = begin(experiment, space, name, folder, objectives, searcher, stopping, storage, allow, seed, say)
+        begun = begin(experiment, space, name, folder, objectives, searcher, stopping, form, storage, allow, seed, say)
         begun.study.want(trials)
-        for line in structure_lines(begun, form):
+        for line in begun.lines:
             say(line)
         return begun
 
@@ -306,7 +306,7 @@ class _Sweep:
             [trial.experiment for trial in group.waiting],
             form=_QUEUE if alone else form,
             lanes=lanes or self.given["lanes"],
-            waiting=1 if alone else self._batch(),
+            waiting=1 if alone else self._there(group),
             figures=self._figures(group.admitted),
         )
         group.told = self.record.chosen(group.chosen, group.settings)
@@ -385,6 +385,10 @@ class _Sweep:
         """Trials that are asked for at once, where lanes are free for them."""
         wanted = -(-(self.study.wanted or 1) // self.workers)
         return max(8, -(-wanted // _BATCH_SHARE)) if self.begun.searcher not in BY_NUMBER else wanted
+
+    def _there(self, group: _Group) -> int:
+        """Trials that there are for a group at once, as far as it is known: a searcher that learns gives more later."""
+        return len(group.waiting) if self.begun.searcher in BY_NUMBER else self._batch()
 
     def _actions(self, group: _Group, devices: Sequence[Any]) -> Actions:
         """What a pool on these devices does to the world, one pool at a time."""

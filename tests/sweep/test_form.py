@@ -6,7 +6,9 @@ from small import experiment, loop
 
 from jaxnets.admission import admit
 from jaxnets.config import assign
+from jaxnets.data import Data
 from jaxnets.errors import ConfigError
+from jaxnets.models import MLP, ResNet9
 from jaxnets.sweep import Log, Range, sweep
 from jaxnets.sweep import form as forms
 from jaxnets.sweep.form import choose
@@ -40,9 +42,18 @@ def test_the_faster_one_is_taken_and_both_are_told(admitted, monkeypatch):
         assert (found.lanes_seconds, found.queue_seconds) == (lanes, queue)
 
 
-def test_work_that_is_done_sooner_than_a_program_is_compiled_is_queued(admitted):
-    found = chosen(admitted)
-    assert found.form == "queue" and "not worth" in found.why and found.lanes_seconds is None
+def test_work_that_is_done_sooner_than_a_program_is_compiled_is_not_measured(admitted):
+    conv = admit(experiment(loop=loop(**SHORT), data=Data(source="digits", batch_size=8), model=ResNet9(width=4)))
+    large = admit(experiment(loop=loop(**SHORT), model=MLP(widths=(1024, 1024))))
+    for given, waiting, form in (
+        (admitted, 8, "lanes"),
+        (admitted, 3, "queue"),
+        (conv, 8, "queue"),
+        (large, 8, "queue"),
+    ):
+        found = chosen(given, waiting=waiting)
+        assert found.form == form and "not worth" in found.why
+        assert found.lanes_seconds is None and found.queue_seconds is None
 
 
 def test_a_call_of_a_queue_leaves_trials_for_the_other_devices(admitted):

@@ -12,7 +12,7 @@ from small import experiment, loop
 
 from jaxnets.errors import ConfigError, UsageError
 from jaxnets.run import run
-from jaxnets.sweep import Choice, Log, Range, Uniform, search, sweep
+from jaxnets.sweep import Choice, Int, Log, Range, Uniform, search, sweep
 from jaxnets.sweep import run as engine
 from jaxnets.sweep.pool import Pool
 from jaxnets.sweep.promotion import promoted
@@ -177,6 +177,27 @@ def test_shapes_make_groups_and_each_is_compiled_once(tmp_path):
     assert all(one["state"] == "complete" and one["form"] == "lanes" for one in figures["trials"])
 
 
+def test_a_group_has_as_many_lanes_as_trials(tmp_path):
+    space = {"model.widths": Choice("4", "8,8"), "optim.lr": Choice(0.01, 0.02, 0.03)}
+    figures = swept(tmp_path, trials=6, space=space, form="lanes", searcher="grid")
+    assert [(one["trials"], one["lanes"]) for one in figures["groups"]] == [(3, 3), (3, 3)]
+
+
+def test_what_is_no_number_is_null_in_the_file(tmp_path):
+    base = experiment(loop=loop(**SHORT, nonfinite="skip"))
+    space = {"optim.lr": Choice(1e30, 0.01)}
+    figures = swept(tmp_path, trials=2, base=base, space=space, searcher="grid", stopping="asha", least=2, eta=2)
+    assert figures == json.loads((tmp_path / "sweep.json").read_text(), parse_constant=pytest.fail)
+    assert {None} < {value for one in figures["trials"] for value in one["rungs"].values()}
+
+
+def test_times_of_a_worker_that_are_damaged_stop_nothing(tmp_path):
+    swept(tmp_path, trials=1)
+    for path in (tmp_path / "workers").iterdir():
+        path.write_text("{")
+    assert len(swept(tmp_path, trials=2)["trials"]) == 2
+
+
 def test_what_cannot_be_is_told_before_anything_is_compiled(tmp_path):
     for space, words in (
         ({"optim.lrr": Log(1e-3, 1.0)}, "lrr"),
@@ -187,6 +208,10 @@ def test_what_cannot_be_is_told_before_anything_is_compiled(tmp_path):
             swept(tmp_path, space=space)
     with pytest.raises(ConfigError, match="valid.accuracy"):
         swept(tmp_path, objectives=("valid.acuracy",))
+    with pytest.raises(ConfigError, match="no number of a lane"):
+        swept(tmp_path, space={"data.batch_size": Int(4, 8)}, form="lanes")
+    with pytest.raises(UsageError, match="a name without folders"):
+        sweep(experiment(), SPACE, name="../s", trials=1)
     (tmp_path / "file").write_text("")
     for how, words in (
         ({"stopping": "ahsa"}, "asha"),
