@@ -66,6 +66,8 @@ class Pool:
 
     def run(self) -> list[Trial]:
         """Trains until no more trials come; of one that is stopped by `look`, the trials that were not finished."""
+        if self.rule.rungs and self.rule.refills and len(self.lanes) > 1:
+            self.program.expect_refills()
         self._await("first", "advance")
         while True:
             self._fill()

@@ -133,10 +133,12 @@ class Program(Functions):
         if not self.lanes:
             yield "measure", jax.jit(self._measured).lower(slots.train, numbers, self._evaluation_shapes())
         yield "view", self._jit(self._mapped(self._seen), (lane, lane), lane).lower(slots.train, numbers)
-        keep = self._jit(kept, (lane, lane, lane), lane, donate=(0,))
-        self._select = keep  # compiled where a lane is refilled for the first time
-        yield "keep", keep.lower(slots.best, slots.best, self._mask_shape())
+        yield "keep", self._keeping().lower(slots.best, slots.best, self._mask_shape())
         yield "score", self._lowered_score(slots.best, numbers)
+
+    def _keeping(self) -> Any:
+        lane = PartitionSpec(_TRIAL)
+        return self._jit(kept, (lane, lane, lane), lane, donate=(0,))
 
     def _lowered_score(self, view: PyTree, numbers: Any) -> Any:
         lane, whole = PartitionSpec(_TRIAL), PartitionSpec()
@@ -182,8 +184,9 @@ class Program(Functions):
     def numbers(self, experiments: Sequence[Experiment]) -> Experiment:
         """The numbers of the trials of all lanes, placed."""
         leaves = [jax.tree.leaves(one) for one in experiments]
-        kinds = [leaf.dtype for leaf in jax.tree.leaves(self._shapes(self.experiment))]
-        columns = [np.asarray(column, kind) for column, kind in zip(zip(*leaves, strict=True), kinds, strict=True)]
+        columns = [
+            np.asarray(column, kind) for column, kind in zip(zip(*leaves, strict=True), self._kinds, strict=True)
+        ]
         if not self.lanes:
             columns = [column[0] for column in columns]
         structure = jax.tree.structure(self.experiment)
@@ -191,13 +194,24 @@ class Program(Functions):
             jax.tree.unflatten(structure, columns), PartitionSpec(_TRIAL) if self.lanes else PartitionSpec()
         )
 
+    @functools.cached_property
+    def _kinds(self) -> list[Any]:
+        return [leaf.dtype for leaf in jax.tree.leaves(self._shapes(self.experiment))]
+
     def start(self, numbers: Experiment) -> Slots:
         """Every lane before its first step."""
         return self._program("first")(numbers)
 
+    def expect_refills(self) -> None:
+        """Begins to compile what `refill` needs, which few sweeps do."""
+        if "refill" not in self._compiling:
+            lowered = self._keeping().lower(self._slots, self._slots, self._mask_shape())
+            self._compile(iter([("refill", lowered)]))
+
     def refill(self, slots: Slots, numbers: Experiment, fresh: np.ndarray) -> Slots:
         """The lanes that are `fresh` (lanes,) before their first step, the others as they are."""
-        return self._select(slots, self.start(numbers), self._mask(fresh))
+        self.expect_refills()
+        return self._program("refill")(slots, self.start(numbers), self._mask(fresh))
 
     def place(self, train: TrainState) -> TrainState:
         """The train states of all lanes, from the host."""
@@ -267,7 +281,11 @@ class Program(Functions):
             yield jax.tree.map(lambda leaf, at=index: leaf[:, at], sums)
 
     def _mask(self, mask: np.ndarray) -> Any:
-        return self._put(mask if self.lanes else mask[0], PartitionSpec(_TRIAL) if self.lanes else PartitionSpec())
+        return self._small(mask if self.lanes else mask[0], PartitionSpec(_TRIAL) if self.lanes else PartitionSpec())
+
+    def _small(self, array: Any, spec: PartitionSpec) -> Any:
+        """What a call takes from the host by itself, if it need not be divided."""
+        return self._put(array, spec) if len(self.devices) > 1 else array
 
     def _mask_shape(self) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((self.lanes,) if self.lanes else (), bool)
@@ -276,7 +294,7 @@ class Program(Functions):
         return jax.ShapeDtypeStruct((self.lanes,) if self.apart else (), jnp.int32)
 
     def _count(self, count: Any) -> Any:
-        return self._put(np.broadcast_to(np.int32(count), self._count_shape().shape), PartitionSpec())
+        return self._small(np.broadcast_to(np.int32(count), self._count_shape().shape), PartitionSpec())
 
     @functools.cached_property
     def _stacked(self) -> dict[str, tuple[PyTree, int]] | None:
