@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from jaxnets.errors import CheckpointError
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Writes aside, syncs and renames: whoever looks finds the old file or the new one, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")  # several threads or machines may write
     try:
         with open(temporary, "wb") as file:
             file.write(content)
