@@ -91,7 +91,7 @@ def test_two_that_are_started_by_hand_share_the_trials_whatever_their_clocks_say
         (tmp_path / f"clock{leap}" / "sitecustomize.py").write_text(CLOCK.replace("LEAP", str(leap)))
         paths.append(os.pathsep.join([str(tmp_path / f"clock{leap}"), os.environ.get("PYTHONPATH", "")]))
     words = ("--trials", "16", "--form", "queue")
-    both = [sweep(*words, steps=10_000, PYTHONPATH=path) for path in paths]
+    both = [sweep(*words, steps=40_000, PYTHONPATH=path) for path in paths]
     for process in both:
         _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
@@ -106,17 +106,18 @@ import jax
 from small import experiment, loop
 from jaxnets.sweep import Log, form, sweep
 
-made = experiment(loop=loop(steps=9, log_every=3, eval_every=3, save_every=9, dispatch="block"))
+steps = 20_000  # so many that one device is not done before the other's programs are compiled
+made = experiment(loop=loop(steps=steps, log_every=steps, eval_every=steps // 2, save_every=steps, dispatch="block"))
 assert len(jax.local_devices()) == 2
 for name, most, how in (("long", 1, {}), ("short", 4, {"stopping": "asha"})):
-    form._MOST_IN_A_CALL = most
+    form._MOST_IN_A_CALL, form._CALL_SECONDS = most, 1e9
     sweep(made, {"optim.lr": Log(1e-3, 1e-1)}, name=name, trials=24, searcher="random", form="queue", **how)
 """
 
 
 @pytest.mark.slow
 def test_a_queue_has_a_trial_on_each_device_of_the_process(tmp_path, monkeypatch):
-    """Two virtual devices of the CPU; trials so short that several are in a call."""
+    """Two virtual devices of the CPU; of the short trials several are in a call."""
     (tmp_path / "script.py").write_text(DEVICES)
     paths = os.pathsep.join(sys.path)
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "PYTHONPATH": paths}
