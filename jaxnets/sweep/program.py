@@ -136,6 +136,9 @@ class Program(Functions):
         yield "keep", self._keeping().lower(slots.best, slots.best, self._mask_shape())
         yield "score", self._lowered_score(slots.best, numbers)
 
+    def _refilling(self) -> Iterator[tuple[str, Any]]:
+        yield "refill", self._keeping().lower(self._slots, self._slots, self._mask_shape())
+
     def _keeping(self) -> Any:
         lane = PartitionSpec(_TRIAL)
         return self._jit(kept, (lane, lane, lane), lane, donate=(0,))
@@ -205,8 +208,7 @@ class Program(Functions):
     def expect_refills(self) -> None:
         """Begins to compile what `refill` needs, which few sweeps do."""
         if "refill" not in self._compiling:
-            lowered = self._keeping().lower(self._slots, self._slots, self._mask_shape())
-            self._compile(iter([("refill", lowered)]))
+            self._compile(self._refilling())
 
     def refill(self, slots: Slots, numbers: Experiment, fresh: np.ndarray) -> Slots:
         """The lanes that are `fresh` (lanes,) before their first step, the others as they are."""

@@ -106,10 +106,10 @@ import jax
 from small import experiment, loop
 from jaxnets.sweep import Log, form, sweep
 
-steps = 20_000  # so many that one device is not done before the other's programs are compiled
-made = experiment(loop=loop(steps=steps, log_every=steps, eval_every=steps // 2, save_every=steps, dispatch="block"))
 assert len(jax.local_devices()) == 2
-for name, most, how in (("long", 1, {}), ("short", 4, {"stopping": "asha"})):
+# So many steps that one device is not done before the other's programs are compiled.
+for name, most, steps, how in (("long", 1, 20_000, {}), ("short", 4, 200_000, {"stopping": "asha"})):
+    made = experiment(loop=loop(steps=steps, log_every=steps, eval_every=steps, save_every=steps, dispatch="block"))
     form._MOST_IN_A_CALL, form._CALL_SECONDS = most, 1e9
     sweep(made, {"optim.lr": Log(1e-3, 1e-1)}, name=name, trials=24, searcher="random", form="queue", **how)
 """
