@@ -305,7 +305,7 @@ class _Sweep:
             group.admitted,
             [trial.experiment for trial in group.waiting],
             form=_QUEUE if alone else form,
-            lanes=lanes or self.given["lanes"],
+            lanes=lanes or self._asked_lanes(),
             waiting=1 if alone else self._there(group),
             figures=self._figures(group.admitted),
         )
@@ -385,6 +385,10 @@ class _Sweep:
         """Trials that are asked for at once, where lanes are free for them."""
         wanted = -(-(self.study.wanted or 1) // self.workers)
         return max(8, -(-wanted // _BATCH_SHARE)) if self.begun.searcher not in BY_NUMBER else wanted
+
+    def _asked_lanes(self) -> int | None:
+        """What the user asks for, and no more than the sweep has trials."""
+        return self.given["lanes"] and min(self.given["lanes"], self.study.wanted or self.given["lanes"])
 
     def _there(self, group: _Group) -> int:
         """Trials that there are for a group at once, as far as it is known: a searcher that learns gives more later."""

@@ -181,6 +181,8 @@ def test_a_group_has_as_many_lanes_as_trials(tmp_path):
     space = {"model.widths": Choice("4", "8,8"), "optim.lr": Choice(0.01, 0.02, 0.03)}
     figures = swept(tmp_path, trials=6, space=space, form="lanes", searcher="grid")
     assert [(one["trials"], one["lanes"]) for one in figures["groups"]] == [(3, 3), (3, 3)]
+    [group] = swept(tmp_path / "few", trials=2, form="lanes", lanes=8)["groups"]
+    assert group["lanes"] == 2
 
 
 def test_what_is_no_number_is_null_in_the_file(tmp_path):
