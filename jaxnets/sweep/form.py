@@ -110,18 +110,19 @@ class _Choice:
         if form == "queue" or self._most() < 2:
             why = "asked for" if form == "queue" else "there is one trial"
             return self._chosen(self._queue(probe=False), why=why)
-        guess: Form = "lanes" if self._lanes_are_likely() else "queue"
+        lanes = self._lanes_are_likely()
         if not self.asked and (work := self._at_most()) < self._worth() * _LEAST_COMPILING:
-            program = self._lanes(self._most(), probe=False) if guess == "lanes" else self._queue(probe=False)
+            program = self._lanes(self._most(), probe=False) if lanes else self._queue(probe=False)
             return self._chosen(program, why=f"its {work:.1f} s of steps, at most, are not worth a second program")
-        return self._lanes_first() if guess == "lanes" else self._queue_first()
+        return self._lanes_first() if lanes else self._queue_first()
 
     def _lanes_first(self) -> Chosen:
         many = self._lanes(self._most())
         each = self._seconds(many)
         if why := self._settled(each, many):
             return self._chosen(many, each, None, why=why)
-        return self._faster(many, each, queue := self._queue(), self._seconds(queue))
+        queue = self._queue()
+        return self._faster(many, each, queue, self._seconds(queue))
 
     def _queue_first(self) -> Chosen:
         queue = self._queue()
@@ -131,7 +132,8 @@ class _Choice:
         few = _FEW * len(self.devices)
         if one > _LONG_STEP and few < self._most() and (each := self._seconds(self._compiled(few))) >= one:
             return self._chosen(queue, each, one, why="a queued step is faster")
-        return self._faster(many := self._lanes(self._most()), self._seconds(many), queue, one)
+        many = self._lanes(self._most())
+        return self._faster(many, self._seconds(many), queue, one)
 
     def _faster(self, many: Program, each: float, queue: Program, one: float) -> Chosen:
         if each < one:
@@ -151,9 +153,8 @@ class _Choice:
 
     def _lanes_are_likely(self) -> bool:
         """Whether lanes are tried first: on a CPU, where some of them stay in its cache and nothing is convolved."""
-        in_memory = data.fits_on_device(self.admitted.experiment.data, self.admitted.train)
         many = self.waiting >= _MANY and self._in_cache() >= _FEW
-        return self._on_a_cpu() and in_memory and many and "conv_general_dilated" not in primitives(self.step)
+        return self._on_a_cpu() and self._in_memory() and many and "conv_general_dilated" not in primitives(self.step)
 
     @functools.cached_property
     def step(self) -> Any:
@@ -166,6 +167,9 @@ class _Choice:
     def _worth(self) -> float:
         """Times of compilation that work must exceed before a second form is tried."""
         return _WORTH_ON_A_CPU if self._on_a_cpu() else _WORTH
+
+    def _in_memory(self) -> bool:
+        return data.fits_on_device(self.admitted.experiment.data, self.admitted.train)
 
     def _on_a_cpu(self) -> bool:
         return self.devices[0].platform == "cpu"
@@ -210,8 +214,7 @@ class _Choice:
         seconds = self.flops * self.admitted.total / _SLOW
         several = min(share, _MOST_IN_A_CALL, int(_CALL_SECONDS / max(seconds, 1e-9)))
         several = _even(share, several)
-        in_memory = data.fits_on_device(self.admitted.experiment.data, self.admitted.train)
-        return self._compiled(several if several > 1 and in_memory else 0, together=False, probe=probe)
+        return self._compiled(several if several > 1 and self._in_memory() else 0, together=False, probe=probe)
 
     def _compiled(self, lanes: int, *, together: bool = True, probe: bool = True) -> Program:
         """It can train; of a probe the rest follows if its form is chosen."""
@@ -221,7 +224,7 @@ class _Choice:
         return program
 
     def _seconds(self, program: Program) -> float:
-        """Of one step of one trial: the median of three timings of some steps each, after two of one step."""
+        """Of one step of one trial: the median of three timings of some steps each, after two unheard."""
         began = time.perf_counter()
         lanes = max(program.lanes, 1)
         numbers = program.numbers([self.some[n % len(self.some)] for n in range(lanes)])

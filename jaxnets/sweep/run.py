@@ -271,8 +271,7 @@ class _Sweep:
         queued = not first.together and self.study.alone is None
         devices = [one for one in jax.local_devices() if queued and one not in first.devices]
         began = time.perf_counter()
-        with ThreadPoolExecutor(len(devices) or 1) as threads:
-            programs = [first, *threads.map(lambda device: first.like(devices=[device]), devices)]
+        programs = [first, *(first.like(devices=[one]) for one in devices)]  # each compiles in a thread of its own
         if devices:
             self.record.spent["compiling"] += time.perf_counter() - began
             self.say(f"  the same queue on {len(devices)} more device(s): a trial on each")
